@@ -1,0 +1,52 @@
+# `make up` and `make test` are all that a user needs; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up test test-kafka lint format protos lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+# The pinned packages, the build backend among them, then the project itself without dependencies.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit("ChatRoom needs Python 3.11 or newer, but $(PYTHON) is %d.%d; try make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: $(VENV)/.installed ## Run the whole stack on this machine, no container needed (options: ARGS="--comets 2")
+	@$(BIN)/chatroom up $(ARGS)
+
+test: $(VENV)/.installed ## Run the whole test suite against real servers that it starts itself
+	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+test-kafka: $(VENV)/.installed ## Run the integration and end-to-end suites against real Apache Kafka (needs Java 17 and Maven)
+	@$(BIN)/python -m pytest -n auto --kafka apache tests/integration tests/e2e $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed ## Check style, types, imports and generated code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.support.protos_unchanged
+
+format: $(VENV)/.installed ## Format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+protos: $(VENV)/.installed ## Regenerate the modules beside the .proto files
+	@$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=. --pyi_out=. --grpc_python_out=. --mypy_grpc_out=. protos/*.proto
+
+lock: ## Pin all packages anew in requirements.txt (hashes, no index line)
+	@$(PYTHON) -m venv .cache/lock
+	@.cache/lock/bin/python -m pip install --quiet uv
+	@.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --extra embedded --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
+
+clean: ## Remove what make and the stack left behind, the stack's data too
+	rm -rf $(VENV) .chatroom .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
