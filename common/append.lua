@@ -1,0 +1,65 @@
+-- Hop 3 of 9: append, the one place where a message enters a room; from common/store.py, to Redis's readers.
+--
+-- Atomic: the ref is looked up, each message gets its seq and goes to the room's stream, the list goes to the outbox
+-- and out over PubSub. So what is published first was stored first, nothing is stored that the outbox lacks, and a
+-- retry with the same ref changes nothing. The first write fails with OOM before anything is changed when Redis is full.
+--
+-- KEYS  stream, meta, nodes, outbox, ref
+-- ARGV  channel, room, user id, user name, ref, ref's life in s, forward (1) or not (0),
+--       most messages, greatest age in ms, room's life in s, then for each message: content (JSON), body (JSON)
+-- returns {1 if the ref was known, "<epoch> <first seq> <id> <id> ...", 1 unless PUBLISH was refused}
+
+local stream, meta, nodes, outbox, ref = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+
+local known = redis.call('GET', ref)
+if known then
+  return {1, known, 1}
+end
+
+local state = redis.call('HMGET', meta, 'seq', 'epoch', 'run', 'epochs')
+local seq, epoch = tonumber(state[1] or 0), tonumber(state[2] or 0)
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if state[3] ~= run then
+  -- This Redis is not the one that wrote last: it may have lost the tail. What comes now is another incarnation.
+  local now = redis.call('TIME')
+  epoch = math.max(epoch + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+  local epochs = {}
+  for pair in string.gmatch(state[4] or '', '%S+') do
+    epochs[#epochs + 1] = pair
+  end
+  epochs[#epochs + 1] = string.format('%.0f:%.0f', epoch, seq + 1)
+  redis.call('HSET', meta, 'epoch', string.format('%.0f', epoch), 'run', run,
+    'epochs', table.concat(epochs, ' ', math.max(1, #epochs - 15)))
+end
+
+local first, ids, messages, forwards = seq + 1, {}, {}, {}
+local epoch_text = string.format('%.0f', epoch)
+for i = 11, #ARGV, 2 do
+  seq = seq + 1
+  local seq_text = string.format('%.0f', seq)
+  local id = redis.call('XADD', stream, 'MAXLEN', '~', ARGV[8], '*', 'seq', seq_text, 'epoch', epoch_text, 'body', ARGV[i + 1])
+  local head = '{"id":"' .. id .. '","seq":' .. seq_text .. ',"timestamp":' .. string.match(id, '^%d+') .. ','
+  ids[#ids + 1] = id
+  messages[#messages + 1] = head .. ARGV[i + 1]
+  forwards[#forwards + 1] = head .. '"epoch":' .. epoch_text .. ',"content":' .. ARGV[i] .. '}'
+end
+redis.call('HSET', meta, 'seq', string.format('%.0f', seq))
+local oldest = tonumber(string.match(ids[1], '^%d+')) - tonumber(ARGV[9])
+if oldest > 0 then
+  redis.call('XTRIM', stream, 'MINID', '~', string.format('%.0f', oldest))
+end
+redis.call('EXPIRE', stream, ARGV[10])
+redis.call('EXPIRE', meta, ARGV[10])
+redis.call('EXPIRE', nodes, ARGV[10])
+
+local first_text = string.format('%.0f', first)
+local position = epoch_text .. ' ' .. first_text .. ' '
+if ARGV[7] == '1' then
+  redis.call('XADD', outbox, '*', 'room', ARGV[2], 'user', ARGV[3], 'name', ARGV[4], 'epoch', epoch_text,
+    'first_seq', first_text, 'count', #ids, 'ref', ARGV[5], 'messages', table.concat(forwards, ','))
+end
+local ack = position .. table.concat(ids, ' ')
+redis.call('SET', ref, ack, 'EX', ARGV[6])
+-- PubSub is a hint: where an ACL forbids it, the message still travels by the outbox, and no write is undone.
+local published = redis.pcall('PUBLISH', ARGV[1], position .. #ids .. '\n' .. table.concat(messages, ','))
+return {0, ack, type(published) == 'number' and 1 or 0}

@@ -1,0 +1,89 @@
+"""Health and metrics over HTTP: /healthz, /readyz and /metrics, the same on every service.
+
+Alive is whoever answers. Ready is who has no reason against it: each part of a service that depends on something
+outside keeps one reason here, and takes it back when the thing works again. Warnings stand beside and don't count.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import prometheus_client
+from aiohttp import web
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from common import lifecycle
+
+SHUTDOWN_S = 2.0
+
+
+class Health:
+    """Why the service is not ready, by dependency; and what an operator should know although it is."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self.warnings: dict[str, str] = {}
+
+    def bad(self, name: str, reason: str) -> None:
+        """Say that a dependency is away."""
+        self.reasons[name] = reason
+
+    def good(self, name: str) -> None:
+        """Say that a dependency works."""
+        self.reasons.pop(name, None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing speaks against sending work here."""
+        return not self.reasons
+
+    def report(self) -> dict[str, object]:
+        """Return what /readyz shows."""
+        return {"status": "ok" if self.ready else "unavailable", "reasons": self.reasons, "warnings": self.warnings}
+
+
+def add_routes(app: web.Application, health: Health) -> None:
+    """Add /healthz, /readyz and /metrics to an aiohttp application."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        return web.json_response(health.report(), status=200 if health.ready else 503)
+
+    async def metrics(request: web.Request) -> web.Response:
+        if "application/openmetrics-text" in request.headers.get("Accept", ""):
+            # The library types only its default format.
+            body: bytes = openmetrics.generate_latest(prometheus_client.REGISTRY)  # type: ignore[no-untyped-call]
+            content_type = openmetrics.CONTENT_TYPE_LATEST
+        else:
+            body, content_type = prometheus_client.generate_latest(), prometheus_client.CONTENT_TYPE_LATEST
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+
+
+@asynccontextmanager
+async def serve(app: web.Application, host: str, port: int, setting: str) -> AsyncIterator[None]:
+    """Serve an aiohttp application while inside; raise StartupError naming the setting if the port is taken."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
+    sock = lifecycle.listen(host, port, setting)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, sock).start()
+        yield
+    finally:
+        sock.close()
+        async with asyncio.timeout(SHUTDOWN_S * 2):
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def serve_health(health: Health, host: str, port: int, setting: str) -> AsyncIterator[None]:
+    """Serve nothing but health and metrics while inside, for a service without an HTTP interface of its own."""
+    app = web.Application()
+    add_routes(app, health)
+    async with serve(app, host, port, setting):
+        yield

@@ -1,0 +1,123 @@
+"""The outbox: what is accepted and not yet in Kafka, one durable stream a shard, and the lease on who forwards it.
+
+append.lua fills it in the same instant as the room's stream. Here stands what the one node that holds a shard's lease
+does with it: read from the head, remove after the answer. Removal is fenced: a node that lost its lease while it was
+stopped removes nothing, whatever it still believes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from common import keys
+
+LEASE_MS = 5000
+# What Logic refused is kept for an operator to look at: the newest so many of a shard.
+DEAD_LETTERS = 10_000
+
+# Takes the lease, or keeps it. KEYS lease; ARGV token, ms. Returns 1 if it is ours now.
+_HOLD = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+# Gives the lease up, if it is ours. KEYS lease; ARGV token.
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+# Removes forwarded entries, parking the refused ones, only while the lease is ours.
+# KEYS lease, outbox, dead letters; ARGV token, most dead letters, then for each entry: id, reason ('' where forwarded).
+# Returns how many were removed, or -1 when the lease is another's.
+_REMOVE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local removed = 0
+for i = 3, #ARGV, 2 do
+  if ARGV[i + 1] ~= '' then
+    local entry = redis.call('XRANGE', KEYS[2], ARGV[i], ARGV[i])[1]
+    if entry then
+      local fields = entry[2]
+      fields[#fields + 1] = 'reason'
+      fields[#fields + 1] = ARGV[i + 1]
+      redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', unpack(fields))
+    end
+  end
+  removed = removed + redis.call('XDEL', KEYS[2], ARGV[i])
+end
+return removed
+"""
+
+
+@dataclass(slots=True, frozen=True)
+class Waiting:
+    """One entry of the outbox: the messages of one append."""
+
+    shard: int
+    entry_id: bytes
+    room: bytes
+    user: bytes
+    name: bytes
+    ref: bytes
+    count: int
+    messages: bytes  # JSON of {"id", "seq", "timestamp", "epoch", "content"}, joined by commas
+
+
+class Outbox:
+    """The outboxes of all shards, as one node sees them."""
+
+    def __init__(self, redis: Redis, shards: int, token: str) -> None:
+        self._redis = redis
+        self._shards = shards
+        self._token = token  # the node's incarnation: nobody else's lease carries it
+        self._hold = redis.register_script(_HOLD)
+        self._release = redis.register_script(_RELEASE)
+        self._remove = redis.register_script(_REMOVE)
+
+    async def hold(self, shard: int) -> bool:
+        """Take or keep the shard's lease for LEASE_MS; whether it is ours now."""
+        return bool(await self._hold(keys=[keys.lease(shard)], args=[self._token, LEASE_MS]))
+
+    async def release(self, shard: int) -> None:
+        """Give the shard's lease up, if it is ours."""
+        await self._release(keys=[keys.lease(shard)], args=[self._token])
+
+    async def read_heads(self, shards: list[int], count: int, block_ms: int) -> list[Waiting]:
+        """Return up to `count` oldest entries of each shard; where all are empty, wait `block_ms` for the first."""
+        streams: dict[Any, Any] = {keys.outbox(shard): "0-0" for shard in shards}
+        shard_of = {keys.outbox(shard).encode(): shard for shard in shards}
+        found: Any = await self._redis.xread(streams, count=count, block=block_ms)
+        return [_waiting(shard_of[key], *entry) for key, entries in found or () for entry in entries]
+
+    async def remove(self, shard: int, outcomes: list[tuple[bytes, str]]) -> bool:
+        """Remove entries, each with '' or the reason why it is a dead letter; False if the lease is another's now."""
+        arguments: list[Any] = [self._token, DEAD_LETTERS]
+        for outcome in outcomes:
+            arguments += outcome
+        script_keys = [keys.lease(shard), keys.outbox(shard), keys.outbox_dead(shard)]
+        return int(await self._remove(keys=script_keys, args=arguments)) >= 0
+
+    async def backlog(self) -> tuple[int, float]:
+        """Return how many entries wait over all shards and the age of the oldest in seconds."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.time()
+        for shard in range(self._shards):
+            pipeline.xlen(keys.outbox(shard))
+            pipeline.xrange(keys.outbox(shard), count=1)
+        (seconds, micros), *rest = await pipeline.execute()
+        heads = [int(head[0][0].partition(b"-")[0]) for head in rest[1::2] if head]
+        oldest_ms = min(heads, default=None)
+        return sum(rest[::2]), max(0.0, seconds + micros / 1e6 - oldest_ms / 1000) if oldest_ms is not None else 0.0
+
+
+def _waiting(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Waiting:
+    return Waiting(
+        shard,
+        entry_id,
+        fields[b"room"],
+        fields[b"user"],
+        fields[b"name"],
+        fields[b"ref"],
+        int(fields[b"count"]),
+        fields[b"messages"],
+    )

@@ -1,0 +1,65 @@
+"""Connections to Redis: one way to make them, with the timeouts that every await on Redis has."""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from common import logs
+from common.errors import StartupError
+from common.health import Health
+
+log = logs.get()
+
+TIMEOUT_S: Final = 2.0
+# How Redis is run so that an ack is kept whatever dies.
+PROMISED: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+# What a command raises when Redis is away rather than unwilling; the command may or may not have been carried out.
+AWAY: Final = (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError)
+
+
+def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redis:
+    """Return a client (no I/O yet). `retries` covers a pooled connection that died unseen; who retries itself gives 0.
+
+    RESP2 throughout: it is what Redis 6.2 speaks to everyone and what the parsers do fastest.
+    """
+    return Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), retries),
+        health_check_interval=0,
+    )
+
+
+async def check(redis: Redis, url: str) -> None:
+    """Raise StartupError with one clear line if Redis does not answer, refuses us or is too old."""
+    shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+    try:
+        server = await redis.info("server")
+    except (*AWAY, RedisError) as e:
+        raise StartupError(f"can't use Redis at {shown} ({e}): start it, or change the setting redis_url") from e
+    version = str(server["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
+        raise StartupError(f"Redis at {shown} is version {version}, but 6.2 or newer is needed")
+
+
+async def warn_of_weak_durability(redis: Redis, health: Health) -> None:
+    """Say in the log and in /readyz where this Redis may lose what was acked, or has no bound that refuses writes."""
+    try:
+        found: dict[Any, Any] = {}
+        for name in ("appendonly", "appendfsync", "maxmemory-policy"):
+            found |= await redis.config_get(name)
+    except RedisError as e:  # hosted ones hide CONFIG
+        found = {"config": f"unreadable ({e})"}
+    for name, value in found.items():
+        if PROMISED.get(name) != value:
+            health.warnings[f"redis_{name}"] = f"{name} is {value}, promised is {PROMISED.get(name, 'readable')}"
+    if health.warnings:
+        log.warning("Redis is not run as promised: acked messages may be lost with it", **health.warnings)

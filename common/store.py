@@ -1,0 +1,317 @@
+"""Hop 3 of 9: the store, each room's log in Redis; from comet/session.py (or Logic, for a backend), to Redis.
+
+Owns the append lane and all reads of a log. It promises that messages of a room are stored in the order of the calls,
+each once, however often a lost connection made it ask again: every append carries a ref that Redis remembers.
+
+The lane has one pipeline in flight; what arrives meanwhile is the next, so that an idle lane costs no wait and a busy
+one shares a round trip and an fsync among many.
+
+When full (COMET's `append_queue`): the newest is refused with Overloaded, counted. When Redis dies: unanswered appends
+are asked again in order until their deadline, then Unavailable. When the same ref comes twice: the first answer.
+"""
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import orjson
+from prometheus_client import Counter, Gauge, Histogram
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
+
+from common import envelope, ids, keys
+from common.backoff import Backoff
+from common.envelope import Burst, User
+from common.errors import Overloaded, StartupError, Unavailable
+from common.positions import Log, Position, parse_epochs
+from common.redis_client import AWAY, TIMEOUT_S
+
+APPEND_SECONDS = Histogram(
+    "chat_append_seconds",
+    "From the call of append to Redis's answer",
+    buckets=(0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+APPENDS = Counter("chat_appends_total", "Appends by outcome", ["result"])
+STORED, REPEATED, OVERLOADED, UNAVAILABLE = (
+    APPENDS.labels(r) for r in ("stored", "repeat", "overloaded", "unavailable")
+)
+WAITING = Gauge("chat_appends_waiting", "Appends that wait for the pipeline in flight")
+UNPUBLISHED = Counter(
+    "chat_unpublished_total", "Appends stored but refused by PUBLISH, so that only Kafka carries them"
+)
+
+PIPELINE_APPENDS = 256  # more than this in one pipeline gains nothing and makes the first wait for the last
+OWN_REF_SECONDS = 30  # our own refs guard our own retries, which end with the append's deadline
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """How much of a log is kept, and for how long an append is tried."""
+
+    shards: int = 16
+    max_messages: int = 10_000
+    max_age_s: int = 604_800
+    room_ttl_s: int = 604_800
+    ref_window_s: int = 300
+    append_timeout_s: float = 5.0
+    append_queue: int = 10_000
+
+
+@dataclass(slots=True, frozen=True)
+class Appended:
+    """Where the messages of one append stand: consecutive from `first_seq`, an id each."""
+
+    epoch: int
+    first_seq: int
+    ids: list[str]
+
+    def to_json(self, ref: str | None, room: str) -> bytes:
+        """Return the ack frame."""
+        messages = [
+            {"id": one, "seq": seq, "timestamp": int(one.partition("-")[0])}
+            for seq, one in enumerate(self.ids, self.first_seq)
+        ]
+        payload = {"ref": ref, "roomId": room, "epoch": self.epoch, "messages": messages}
+        return orjson.dumps({"type": "ack", "payload": payload})
+
+
+@dataclass(slots=True, frozen=True)
+class Entry:
+    """One message as its log holds it."""
+
+    seq: int
+    epoch: int
+    id: bytes
+    json: bytes
+
+
+@dataclass(slots=True, frozen=True)
+class Read:
+    """Part of a log, oldest first, and what its meta said in the same instant."""
+
+    log: Log
+    entries: list[Entry]
+
+    @property
+    def messages(self) -> bytes:
+        """The entries' JSON joined by commas."""
+        return b",".join(entry.json for entry in self.entries)
+
+    def bursts(self) -> list[Burst]:
+        """Return the entries as bursts, one for each run of the same epoch."""
+        runs: list[list[Entry]] = []
+        for entry in self.entries:
+            if runs and runs[-1][0].epoch == entry.epoch:
+                runs[-1].append(entry)
+            else:
+                runs.append([entry])
+        return [Burst(run[0].epoch, run[0].seq, len(run), b",".join(e.json for e in run)) for run in runs]
+
+
+class _Append:
+    """An append on its way: the script's arguments and who waits for the answer."""
+
+    __slots__ = ("arguments", "asked_at", "future")
+
+    def __init__(self, arguments: tuple[Any, ...], future: asyncio.Future[Appended]) -> None:
+        self.arguments = arguments
+        self.future = future
+        self.asked_at = time.monotonic()  # for its latency and its deadline
+
+
+class Store:
+    """The rooms' logs."""
+
+    def __init__(self, redis: Redis, lane_redis: Redis, limits: Limits) -> None:
+        self._redis = redis  # reads
+        self._lane_redis = lane_redis  # appends, without retries of its own: the lane has them
+        self._limits = limits
+        self._refs = ids.Refs()
+        self._waiting: deque[_Append] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()  # nothing waits and nothing is in flight
+        self._idle.set()
+        self._append_script = resources.files("common").joinpath("append.lua").read_text()
+        self._append_sha = ""  # known once the lane has loaded it
+        self._read = redis.register_script(resources.files("common").joinpath("read.lua").read_text())
+        WAITING.set_function(lambda: len(self._waiting))
+
+    def shard_of(self, room: str) -> int:
+        """Return the shard that holds the room."""
+        return ids.shard_of(room, self._limits.shards)
+
+    def keys_of(self, room: str) -> keys.RoomKeys:
+        """Return the room's keys."""
+        return keys.room_keys(self.shard_of(room), room)
+
+    async def check_shards(self) -> None:
+        """Settle how many shards this Redis has; raise StartupError if it was set up with another number."""
+        wanted = self._limits.shards
+        await self._redis.set(keys.SHARDS, wanted, nx=True)
+        found = int(await self._redis.get(keys.SHARDS) or wanted)
+        if found != wanted:
+            raise StartupError(
+                f"this Redis was set up with {found} shards, but the setting shards (CHAT_SHARDS) is {wanted}: "
+                f"set it to {found}, or use another Redis"
+            )
+
+    # -- append ------------------------------------------------------------------------------------------------------
+
+    def append(
+        self, room: str, user: User, contents: list[str], ref: str | None = None, *, forward: bool = True
+    ) -> asyncio.Future[Appended]:
+        """Store messages in a room, in the order of the calls, and publish them; `forward` puts them into the outbox.
+
+        The future raises Overloaded (nothing stored) or Unavailable (perhaps stored: ask again with the same ref).
+        Raises Overloaded at once when too many wait.
+        """
+        if len(self._waiting) >= self._limits.append_queue:
+            OVERLOADED.inc()
+            raise Overloaded("too many messages wait for Redis; try again later")
+        shard = self.shard_of(room)
+        room_keys = keys.room_keys(shard, room)
+        limits = self._limits
+        key_ref = ref if ref is not None else self._refs.new()
+        user_json = user.to_json()
+        arguments: list[Any] = [
+            room_keys.stream,
+            room_keys.meta,
+            room_keys.nodes,
+            room_keys.outbox,
+            keys.ref(shard, room, user.id, key_ref),
+            room_keys.channel,
+            room,
+            user.id,
+            user.username,
+            key_ref,
+            limits.ref_window_s if ref is not None else OWN_REF_SECONDS,
+            1 if forward else 0,
+            limits.max_messages,
+            limits.max_age_s * 1000,
+            limits.room_ttl_s,
+        ]
+        for content in contents:
+            content_json = orjson.dumps(content)
+            arguments += (content_json, b'"content":%b,"user":%b}' % (content_json, user_json))
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Append(tuple(arguments), future))
+        self._idle.clear()
+        self._arrived.set()
+        return future
+
+    async def run(self) -> None:
+        """Carry out the appends, one pipeline at a time, forever."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(PIPELINE_APPENDS, len(self._waiting)))]
+                await self._settle(batch)
+            self._idle.set()
+
+    async def drain(self) -> None:
+        """Return once every append called so far is answered."""
+        await self._idle.wait()
+
+    async def _settle(self, batch: list[_Append]) -> None:
+        backoff = Backoff(first_s=0.02, cap_s=0.5)
+        while batch:
+            try:
+                async with asyncio.timeout(TIMEOUT_S * 2):
+                    answers = await self._ask(batch)
+            except AWAY as e:
+                batch = self._give_up_late(batch, e)
+                await backoff.wait()
+            else:
+                for append, answer in zip(batch, answers, strict=True):
+                    _answer(append, answer)
+                return
+
+    async def _ask(self, batch: list[_Append]) -> list[Any]:
+        if not self._append_sha:
+            self._append_sha = await self._lane_redis.script_load(self._append_script)
+        pipeline = self._lane_redis.pipeline(transaction=False)
+        for append in batch:
+            pipeline.evalsha(self._append_sha, 5, *append.arguments)
+        answers = await pipeline.execute(raise_on_error=False)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            # Redis restarted or flushed its scripts. The refs make asking for all again harmless.
+            await self._lane_redis.script_load(self._append_script)
+            return await self._ask(batch)
+        return answers
+
+    def _give_up_late(self, batch: list[_Append], why: BaseException) -> list[_Append]:
+        """Refuse what waited too long, of the batch and behind it; return the rest of the batch."""
+        late = time.monotonic() - self._limits.append_timeout_s
+        fault = Unavailable(f"Redis is away ({type(why).__name__}); try again with the same ref")
+        for append in batch:
+            if append.asked_at < late:
+                _refuse(append, fault)
+        while self._waiting and self._waiting[0].asked_at < late:
+            _refuse(self._waiting.popleft(), fault)
+        return [append for append in batch if not append.future.done()]
+
+    # -- reads -------------------------------------------------------------------------------------------------------
+
+    async def read(self, room: str, from_seq: int, count: int) -> Read:
+        """Return up to `count` messages from `from_seq` on (0: the last `count`). Raises what redis raises."""
+        room_keys = self.keys_of(room)
+        tail, epoch, epochs, first, entries = await self._read(
+            keys=[room_keys.stream, room_keys.meta], args=[from_seq, count]
+        )
+        log = Log(int(epoch), tail, first, parse_epochs(epochs))
+        return Read(log, [_entry(*found) for found in entries])
+
+    async def history(self, room: str, before_id: str | None, limit: int) -> tuple[Read, bool]:
+        """Return up to `limit` messages older than `before_id` (None: the newest) and whether there are more."""
+        room_keys = self.keys_of(room)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.xrevrange(room_keys.stream, f"({before_id}" if before_id else "+", "-", limit + 1)
+        pipeline.hmget(room_keys.meta, "seq", "epoch")
+        entries, (tail, epoch) = await pipeline.execute()
+        page = [_entry_of(entry_id, fields) for entry_id, fields in reversed(entries[:limit])]
+        return Read(Log(int(epoch or 0), int(tail or 0)), page), len(entries) > limit
+
+    async def tails(self, rooms: list[str]) -> list[Position]:
+        """Return where each room's log ends, in one pipeline."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for room in rooms:
+            pipeline.hmget(self.keys_of(room).meta, "epoch", "seq")
+        return [Position(int(epoch or 0), int(seq or 0)) for epoch, seq in await pipeline.execute()]
+
+
+def _entry(entry_id: bytes, fields: list[bytes]) -> Entry:
+    """Make an Entry of what a script returns: names and values in the order in which append.lua wrote them."""
+    seq = int(fields[1])
+    return Entry(seq, int(fields[3]), entry_id, envelope.message(entry_id, seq, fields[5]))
+
+
+def _entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    seq = int(fields[b"seq"])
+    return Entry(seq, int(fields[b"epoch"]), entry_id, envelope.message(entry_id, seq, fields[b"body"]))
+
+
+def _answer(append: _Append, answer: Any) -> None:  # noqa: ANN401 - whatever the script returned or raised
+    if isinstance(answer, OutOfMemoryError):
+        _refuse(append, Overloaded("Redis is full; nothing was stored"))
+        return
+    if isinstance(answer, RedisError):
+        _refuse(append, Unavailable(f"Redis refused the message ({answer})"))
+        return
+    repeat, ack, published = answer
+    (REPEATED if repeat else STORED).inc()
+    if not published:
+        UNPUBLISHED.inc()
+    APPEND_SECONDS.observe(time.monotonic() - append.asked_at)
+    if not append.future.done():  # who asked may have gone away meanwhile
+        epoch, first_seq, *found = ack.decode().split(" ")
+        append.future.set_result(Appended(int(epoch), int(first_seq), found))
+
+
+def _refuse(append: _Append, fault: Overloaded | Unavailable) -> None:
+    (OVERLOADED if isinstance(fault, Overloaded) else UNAVAILABLE).inc()
+    if not append.future.done():
+        append.future.set_exception(fault)
