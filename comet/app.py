@@ -1,0 +1,150 @@
+"""Comet, put together: the only place that builds its parts, and the order in which they start and stop."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+
+from comet.auth import Auth
+from comet.config import Settings
+from comet.forwarder import Forwarder
+from comet.gateway import Gateway
+from comet.hub import Hub
+from comet.leases import Leases
+from comet.membership import Membership
+from comet.outbound import Outbound
+from comet.presence import Presences
+from comet.pubsub import PubSub
+from comet.push_service import PushServer, PushService
+from comet.room import Room
+from comet.session import Context
+from common import health, ids, lifecycle, logs, redis_client
+from common.outbox import Outbox
+from common.registry import Registry
+from common.store import Limits, Store
+
+log = logs.get()
+
+# XREAD blocks for less than this, so its answer is never taken for a timeout.
+BLOCKING_TIMEOUT_S = 5.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run Comet with these arguments and return its exit code."""
+    settings = Settings.load(argv)
+    logs.configure("comet", settings.log_level, settings.log_format)
+    return lifecycle.run(lambda stop: Comet(settings).run(stop))
+
+
+class Comet:
+    """One node."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._health = health.Health()
+        limits = Limits(
+            shards=settings.shards,
+            max_messages=settings.room_max_messages,
+            max_age_s=settings.room_max_age_seconds,
+            room_ttl_s=settings.room_ttl_seconds,
+            ref_window_s=settings.ref_window_seconds,
+            append_timeout_s=settings.append_timeout_seconds,
+            append_queue=settings.append_queue,
+        )
+        url = settings.redis_url
+        self._redis = redis_client.connect(url)
+        self._lane_redis = redis_client.connect(url, retries=0)
+        self._blocking_redis = redis_client.connect(url, retries=0, timeout_s=BLOCKING_TIMEOUT_S)
+        self._store = Store(self._redis, self._lane_redis, limits)
+        registry = Registry(self._redis, settings.shards)
+        rooms: dict[str, Room] = {}
+        self._pubsub = PubSub(self._redis, lambda room: self._store.keys_of(room).channel)
+        self._membership = Membership(registry, rooms, _advertised(settings), settings.room_ttl_seconds, self._health)
+        self._hub = Hub(
+            rooms, self._store, self._pubsub, Outbound(), self._membership.room_changed, settings.join_messages
+        )
+        self._presences = Presences(registry, self._membership, rooms)
+        outbox = Outbox(self._blocking_redis, settings.shards, ids.new_incarnation())
+        self._leases = Leases(outbox, registry, settings.shards)
+        self._forwarder = Forwarder(outbox, self._leases, settings.logic_url, settings.forward_timeout_seconds)
+        self._context = Context(settings, self._store, self._hub, self._presences, self._membership)
+        auth = Auth(settings.auth_key.get_secret_value(), settings.auth_algorithms.split(","))
+        self._gateway = Gateway(settings, self._context, auth, self._health)
+        self._push = PushServer(PushService(self._hub, self._membership), settings.http_bind_ip, settings.grpc_port)
+
+    async def run(self, stop: lifecycle.Stop) -> None:
+        """Start, serve until asked to stop, drain."""
+        settings = self._settings
+        ip = settings.http_bind_ip
+        sock = lifecycle.listen(ip, settings.http_bind_port, "http_bind_port (COMET_HTTP_BIND_PORT)")
+        try:
+            async with health.serve_health(
+                self._health, ip, settings.metrics_port, "metrics_port (COMET_METRICS_PORT)"
+            ):
+                await redis_client.check(self._redis, settings.redis_url)
+                await self._store.check_shards()
+                await redis_client.warn_of_weak_durability(self._redis, self._health)
+                async with asyncio.TaskGroup() as tasks:
+                    running = [tasks.create_task(work) for work in self._works(tasks)]
+                    await self._push.start()
+                    await self._gateway.listen(sock)
+                    log.info("Comet is ready", port=settings.http_bind_port, node=self._membership.incarnation)
+                    await stop.wait()
+                    await self._drain()
+                    for task in running:
+                        task.cancel()
+        finally:
+            sock.close()
+            for redis in (self._redis, self._lane_redis, self._blocking_redis):
+                await redis.aclose()
+
+    def _works(self, tasks: asyncio.TaskGroup) -> list[Coroutine[None, None, None]]:
+        self._context.tasks = tasks
+        return [
+            self._store.run(),
+            self._pubsub.run(self._hub.on_pubsub, self._hub.check_soon),
+            self._hub.run(),
+            self._membership.run(),
+            self._presences.run(),
+            self._leases.run(),
+            self._forwarder.run(),
+            self._forwarder.measure(),
+            self._gateway.run(),
+        ]
+
+    async def _drain(self) -> None:
+        """Leave in order: nobody new, finish what was begun, hand over, close."""
+        seconds = self._settings.drain_seconds
+        log.info("Comet is draining", seconds=seconds)
+        self._health.bad("draining", "the node is about to stop")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._membership.leave()
+                self._gateway.stop_listening()
+                self._context.draining = True
+                await self._store.drain()
+                await self._gateway.drain(seconds / 4)
+                await self._forwarder.drain()
+                await self._leases.drain()
+        await self._push.stop(min(1.0, seconds))
+        log.info("Comet has stopped")
+
+
+def _advertised(settings: Settings) -> str:
+    """Return host:port at which Job reaches this node's gRPC."""
+    if settings.advertise_address:
+        return settings.advertise_address
+    ip = ipaddress.ip_address(settings.http_bind_ip)
+    host = _own_address() if ip.is_unspecified else settings.http_bind_ip
+    return f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
+
+
+def _own_address() -> str:
+    """Return the address that this machine has towards others; connecting a UDP socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # TEST-NET-1 of RFC 5737
+            return str(sock.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

@@ -1,0 +1,61 @@
+"""Who connects: a guest where auth is off, the subject of a JWT where it is on. Pure."""
+
+import uuid
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import jwt
+from websockets.datastructures import Headers
+
+from common import ids
+from common.envelope import User
+from common.errors import BadRequest, Forbidden
+
+
+class Target:
+    """What a request asks for: its path and its query's parameters, the first of each name."""
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self.path = unquote(parts.path)
+        self._query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter, or None where it is missing (an empty one is '')."""
+        return self._query.get(name)
+
+    def rooms(self, default: list[str], most: int) -> list[str]:
+        """Return the rooms of `?rooms=a,b`, or the default ones where it is missing. Raises BadRequest."""
+        asked = self._query.get("rooms")
+        if asked is None:
+            return default
+        rooms = list(dict.fromkeys(ids.room_id(room, "rooms") for room in asked.split(",") if room))
+        if len(rooms) > most:
+            raise BadRequest(f"rooms must name at most {most} rooms", field="rooms")
+        return rooms
+
+
+class Auth:
+    """Tells who connects."""
+
+    def __init__(self, key: str, algorithms: list[str]) -> None:
+        self._key = key  # empty: everybody is a guest
+        self._algorithms = algorithms
+
+    def user(self, target: Target, headers: Headers) -> User:
+        """Return who connects. Raises Forbidden (no valid token) or BadRequest (an id or name past its limits)."""
+        if not self._key:
+            return _guest(target)
+        authorization = headers.get("Authorization") or ""
+        token = target.get("token") or authorization.removeprefix("Bearer ")
+        try:
+            claims = jwt.decode(token, self._key, algorithms=self._algorithms, options={"require": ["sub"]})
+        except jwt.InvalidTokenError as e:
+            raise Forbidden(f"a valid token is needed, as ?token= or as Authorization: Bearer ({e})") from None
+        user_id = ids.user_id(claims["sub"], "sub")
+        return User(user_id, ids.username(claims.get("name", user_id[: ids.USERNAME_CHARS]), "name"))
+
+
+def _guest(target: Target) -> User:
+    user_id = target.get("uid") or f"guest-{uuid.uuid4().hex[:12]}"
+    name = target.get("name") or user_id[: ids.USERNAME_CHARS]
+    return User(ids.user_id(user_id, "uid"), ids.username(name, "name"))

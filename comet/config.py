@@ -1,0 +1,74 @@
+"""Comet's settings."""
+
+from typing import ClassVar
+
+from pydantic import Field, SecretStr, field_validator
+
+from common import ids
+from common.config import Shared
+from common.errors import BadRequest
+
+
+class Settings(Shared):
+    """What Comet can be told."""
+
+    service: ClassVar[str] = "comet"
+
+    http_bind_ip: str = Field("0.0.0.0", description="address to listen on, for all three ports")  # noqa: S104 - the seed's default
+    http_bind_port: int = Field(8082, ge=1, le=65_535, description="WebSocket port")
+    grpc_port: int = Field(50_051, ge=1, le=65_535, description="gRPC port, called by Job")
+    metrics_port: int = Field(9091, ge=1, le=65_535, description="port of /metrics, /healthz and /readyz")
+    node_index: int = Field(
+        0, ge=0, le=500, description="k >= 1 for further nodes on one machine: adds 100k, k and 99+k to the three ports"
+    )
+    advertise_address: str = Field("", description="host:port at which Job reaches this node's gRPC; empty: found out")
+    logic_url: str = Field("http://localhost:8090", description="where Logic answers")
+
+    default_rooms: str = Field("room_001", description="rooms that a client without ?rooms= is put into, by commas")
+    auth_key: SecretStr = Field(
+        SecretStr(""), description="key that verifies clients' JWTs; empty: everybody is a guest"
+    )
+    auth_algorithms: str = Field("HS256", description="JWT algorithms that are accepted, by commas")
+
+    max_connections: int = Field(100_000, ge=1, description="past it new connections get close code 1013")
+    max_rooms_per_session: int = Field(100, ge=1, description="rooms that one session may be in")
+    max_frame_bytes: int = Field(65_536, ge=1024, description="size of a client's frame; past it close code 1009")
+    max_content_bytes: int = Field(16_384, ge=1, description="size of one message's content in UTF-8")
+    max_messages_per_frame: int = Field(100, ge=1, description="messages in one clientMessages frame")
+    rate_messages_per_second: float = Field(100.0, gt=0, description="messages a session may send in the long run")
+    rate_burst_messages: int = Field(200, ge=1, description="messages a session may send at once")
+    rate_patience_seconds: float = Field(10.0, ge=0, description="limited for so long without a pause: close code 4002")
+    outbound_bytes: int = Field(1_048_576, ge=65_536, description="unsent bytes past which a slow consumer is cut off")
+    ping_seconds: float = Field(20.0, gt=0, description="between pings; two unanswered ones close with 1011")
+    handshake_seconds: float = Field(10.0, gt=0, description="time for a client to complete the opening handshake")
+
+    join_messages: int = Field(20, ge=0, le=1000, description="messages of a room shown to who joins it anew")
+    history_messages: int = Field(100, ge=1, le=1000, description="most messages in one roomHistory")
+    recovery_limit: int = Field(1000, ge=1, description="messages in one frame of a recovery; the rest follows in more")
+    ref_window_seconds: int = Field(300, ge=1, description="how long the same ref gets the first ack")
+    append_timeout_seconds: float = Field(5.0, gt=0, description="after which a sender gets `unavailable`")
+    append_queue: int = Field(10_000, ge=1, description="messages that may wait for Redis; past it `overloaded`")
+    forward_timeout_seconds: float = Field(5.0, gt=0, description="for one POST to Logic")
+    drain_seconds: float = Field(10.0, ge=0, description="time to finish and to close sessions on SIGTERM")
+
+    @field_validator("default_rooms")
+    @classmethod
+    def _check_rooms(cls, value: str) -> str:
+        try:
+            for room in filter(None, value.split(",")):
+                ids.room_id(room.strip(), "default_rooms")
+        except BadRequest as e:
+            raise ValueError(e.message) from None
+        return value
+
+    @property
+    def rooms(self) -> list[str]:
+        """The default rooms."""
+        return [room.strip() for room in self.default_rooms.split(",") if room.strip()]
+
+    def model_post_init(self, _context: object) -> None:
+        """Move the ports of a further node, so that what is printed is what is used."""
+        if self.node_index:
+            object.__setattr__(self, "http_bind_port", self.http_bind_port + 100 * self.node_index)
+            object.__setattr__(self, "grpc_port", self.grpc_port + self.node_index)
+            object.__setattr__(self, "metrics_port", self.metrics_port + 99 + self.node_index)

@@ -1,0 +1,175 @@
+"""Hop 5 of 9: the forwarder; from the outbox, to Logic's POST /logic/send/batch.
+
+Drains the outboxes of the shards whose lease this node holds: reads from the head, posts one batch, removes what was
+answered, begins again. It stands in nobody's way: a client's ack never waits for it. What Logic did not take stays at
+the head, so a room's messages reach Kafka in order and at least once.
+
+Its queue is the outbox, bounded by Redis's memory. When Logic dies now: the batch stays and is posted again, with
+backoff. When an entry comes twice (the answer was lost): Kafka has it twice, under one id, and Job's second push is a
+repeat to Comet.
+"""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from redis.exceptions import RedisError
+
+from comet import metrics
+from comet.leases import Leases
+from common import logs
+from common.backoff import Backoff
+from common.outbox import Outbox, Waiting
+from common.redis_client import AWAY
+
+ENTRIES: Final = 128  # of one shard in a batch
+BATCH_BYTES: Final = 1_000_000  # about the most in one POST
+BLOCK_MS: Final = 500
+MEASURE_S: Final = 1.0
+SETTLED: Final = ("success", "rejected")
+
+log = logs.get(name="logic_forward")
+
+
+class Forwarder:
+    """Forwards what is accepted to Logic."""
+
+    def __init__(self, outbox: Outbox, leases: Leases, logic_url: str, timeout_s: float) -> None:
+        self._outbox = outbox
+        self._leases = leases
+        self._url = f"{logic_url.rstrip('/')}/logic/send/batch"
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._most = ENTRIES  # entries in a batch; fewer while Logic says that it is too large
+        self._draining = asyncio.Event()
+        self._done = asyncio.Event()
+
+    async def run(self) -> None:
+        """Forward until drained."""
+        backoff = Backoff(first_s=0.05, cap_s=2.0)
+        async with aiohttp.ClientSession(timeout=self._timeout, json_serialize=_dumps) as http:
+            while not self._draining.is_set():
+                try:
+                    shards = self._leases.held()
+                    if not shards:
+                        await self._wait_for_leases()
+                    elif await self._round(http, shards):
+                        backoff.reset()
+                    else:
+                        await backoff.wait()
+                except (*AWAY, RedisError) as e:
+                    log.warning("The outbox could not be read", error=str(e))
+                    await backoff.wait()
+        self._done.set()
+
+    async def drain(self) -> None:
+        """Finish the batch in flight and stop; the rest is another node's, or waits for the next start."""
+        self._draining.set()
+        await self._done.wait()
+
+    async def measure(self) -> None:
+        """Keep the outbox's metrics up to date, forever."""
+        while True:
+            try:
+                length, age_s = await self._outbox.backlog()
+                metrics.OUTBOX_LENGTH.set(length)
+                metrics.OUTBOX_AGE_SECONDS.set(age_s)
+            except (*AWAY, RedisError) as e:
+                log.warning("The outbox could not be measured", error=str(e))
+            await asyncio.sleep(MEASURE_S)
+
+    async def _wait_for_leases(self) -> None:
+        self._leases.gained.clear()
+        try:
+            async with asyncio.timeout(BLOCK_MS / 1000):
+                await self._leases.gained.wait()
+        except TimeoutError:
+            pass
+
+    async def _round(self, http: aiohttp.ClientSession, shards: list[int]) -> bool:
+        """Forward one batch; whether all of it was settled."""
+        waiting = await self._outbox.read_heads(shards, self._most, BLOCK_MS)
+        held = set(self._leases.held())  # reading may have taken longer than a lease lives
+        batch = _fit([entry for entry in waiting if entry.shard in held])
+        if not batch:
+            return True
+        log.info("Async request to Logic service initiated", messages=_messages(batch))
+        begun = time.monotonic()
+        outcomes = await self._post(http, batch)
+        metrics.FORWARD_SECONDS.observe(time.monotonic() - begun)
+        return await self._settle(batch, outcomes)
+
+    async def _post(self, http: aiohttp.ClientSession, batch: list[Waiting]) -> list[tuple[str, str]]:
+        """Post the batch and return (status, reason) for each entry."""
+        try:
+            async with http.post(self._url, data=_body(batch), headers=_HEADERS) as response:
+                answer = orjson.loads(await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as e:
+            return [("failed", f"{type(e).__name__}: {e}")] * len(batch)
+        if response.status == 200:  # noqa: PLR2004 - HTTP's own number
+            self._most = min(ENTRIES, self._most * 2)
+            return [(result["status"], result.get("reason", "")) for result in answer["results"]]
+        return self._refused(batch, response.status, str(answer.get("message", "")))
+
+    def _refused(self, batch: list[Waiting], status: int, why: str) -> list[tuple[str, str]]:
+        """Deal with an answer to the batch as a whole."""
+        reason = f"HTTP {status}: {why}"
+        if status in (400, 413) and len(batch) == 1:
+            return [("rejected", reason)]
+        if status in (400, 413):
+            self._most = max(1, self._most // 2)  # smaller batches, until the culprit stands alone
+        return [("failed", reason)] * len(batch)
+
+    async def _settle(self, batch: list[Waiting], outcomes: list[tuple[str, str]]) -> bool:
+        """Count and remove what was answered for good."""
+        settled: dict[int, list[tuple[bytes, str]]] = {}
+        for entry, (status, reason) in zip(batch, outcomes, strict=True):
+            if status == "success":
+                metrics.FORWARD_OK.inc(entry.count)
+                room = entry.room.decode()
+                log.info("Successfully sent message to Logic service for room %s", room, room=room)
+            else:
+                metrics.FORWARD_FAILED.inc(entry.count)
+                log.warning("Message could not be sent to Logic service", room=entry.room.decode(), reason=reason)
+            if status in SETTLED:
+                settled.setdefault(entry.shard, []).append((entry.entry_id, reason if status == "rejected" else ""))
+        for shard, entries in settled.items():
+            metrics.FORWARD_DEAD.inc(sum(bool(reason) for _, reason in entries))
+            if not await self._outbox.remove(shard, entries):
+                self._leases.lost(shard)
+        return all(status in SETTLED for status, _ in outcomes)
+
+
+_HEADERS: Final = {"Content-Type": "application/json"}
+
+
+def _body(batch: list[Waiting]) -> bytes:
+    return b'{"sends":[%b]}' % b",".join(
+        b'{"roomId":%b,"userId":%b,"userName":%b,"ref":%b,"messages":[%b]}'
+        % (_text(one.room), _text(one.user), _text(one.name), _text(one.ref), one.messages)
+        for one in batch
+    )
+
+
+def _text(value: bytes) -> bytes:
+    return orjson.dumps(value.decode())
+
+
+def _dumps(value: Any) -> str:  # noqa: ANN401 - any JSON
+    return orjson.dumps(value).decode()
+
+
+def _messages(batch: list[Waiting]) -> int:
+    return sum(entry.count for entry in batch)
+
+
+def _fit(waiting: list[Waiting]) -> list[Waiting]:
+    """Return as many entries as one POST should hold: from the head of each shard, at least one."""
+    size, count = 0, 0
+    for entry in waiting:
+        size += len(entry.messages)
+        if count and size > BATCH_BYTES:
+            break
+        count += 1
+    return waiting[:count]

@@ -1,0 +1,169 @@
+"""Frames of the client protocol, read and written as text. Pure: no I/O, no session, no loop.
+
+A frame that can't be read raises BadRequest, UnknownType or TooLarge, which names the field and the limit.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from websockets.frames import Frame, Opcode
+
+from common import ids
+from common.errors import BadRequest, ChatError, TooLarge, UnknownType
+from common.positions import Position
+
+TYPES = frozenset(("hello", "ping", "joinRoom", "leaveRoom", "clientMessages", "requestRoomHistory", "requestPresence"))
+MAX_SEQ = 2**53  # what a JavaScript client can count to
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """How large a client's messages may be."""
+
+    content_bytes: int
+    messages: int
+
+
+def parse(text: bytes | bytearray) -> tuple[str, dict[str, Any]]:
+    """Return a frame's type and payload."""
+    try:
+        frame = orjson.loads(text)
+    except orjson.JSONDecodeError as e:
+        raise BadRequest(f"a frame must be JSON text: {e}") from None
+    if not isinstance(frame, dict):
+        raise BadRequest("a frame must be a JSON object with type and payload")
+    kind, payload = frame.get("type"), frame.get("payload", {})
+    if not isinstance(kind, str):
+        raise BadRequest("type must be a string", field="type")
+    if kind not in TYPES:
+        raise UnknownType(f"type {kind[:40]!r} is unknown; known are {', '.join(sorted(TYPES))}", field="type")
+    if not isinstance(payload, dict):
+        raise BadRequest("payload must be an object", field="payload")
+    return kind, payload
+
+
+def ref_of(payload: dict[str, Any]) -> str | None:
+    """Return the payload's ref, if it has one."""
+    value = payload.get("ref")
+    return None if value is None else ids.ref(value)
+
+
+def room_of(payload: dict[str, Any]) -> str:
+    """Return the payload's room id."""
+    return ids.room_id(payload.get("roomId"))
+
+
+def since_of(payload: dict[str, Any]) -> Position | None:
+    """Return the position to resume from, if the payload has one."""
+    since = payload.get("since")
+    if since is None:
+        return None
+    if not isinstance(since, dict):
+        raise BadRequest("since must be an object with epoch and seq", field="since")
+    return Position(_count(since.get("epoch"), "since.epoch"), _count(since.get("seq"), "since.seq"))
+
+
+def contents_of(payload: dict[str, Any], limits: Limits) -> list[str]:
+    """Return the contents of a clientMessages payload: its `content`, or those of its `messages`."""
+    if "messages" not in payload:
+        return [_content(payload.get("content"), "content", limits)]
+    messages = payload["messages"]
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("messages must be a list of at least one message", field="messages")
+    if len(messages) > limits.messages:
+        raise TooLarge(f"messages must hold at most {limits.messages} messages", field="messages")
+    return [
+        _content(one.get("content") if isinstance(one, dict) else None, f"messages[{i}].content", limits)
+        for i, one in enumerate(messages)
+    ]
+
+
+def history_of(payload: dict[str, Any], most: int) -> tuple[str | None, int]:
+    """Return which message a history page ends before (None: the newest page) and how many messages it holds."""
+    before, limit = payload.get("firstMessageId"), payload.get("limit", most)
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
+        raise BadRequest(f"limit must be a number from 1 to {most}", field="limit")
+    return None if before is None else ids.message_id(before, "firstMessageId"), limit
+
+
+def watch_of(payload: dict[str, Any]) -> bool | None:
+    """Return whether the client wants to be told of changes, or None if it does not say."""
+    watch = payload.get("watch")
+    if watch is not None and not isinstance(watch, bool):
+        raise BadRequest("watch must be true or false", field="watch")
+    return watch
+
+
+def _content(value: object, field: str, limits: Limits) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadRequest(f"{field} must be a string that is not empty", field=field)
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise BadRequest(f"{field} holds a character that is not valid Unicode", field=field) from None
+    if size > limits.content_bytes:
+        raise TooLarge(f"{field} must hold at most {limits.content_bytes} bytes of UTF-8", field=field)
+    return value
+
+
+def _count(value: object, field: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEQ:
+        raise BadRequest(f"{field} must be a whole number from 0 on", field=field)
+    return value
+
+
+def websocket(payload: bytes) -> bytes:
+    """Return the text as a WebSocket frame, ready to be written."""
+    return Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+
+def frame(kind: str, payload: dict[str, Any]) -> bytes:
+    """Return a frame's text."""
+    return orjson.dumps({"type": kind, "payload": payload})
+
+
+def json_text(text: str) -> bytes:
+    """Return a string as JSON."""
+    return orjson.dumps(text)
+
+
+def error(fault: ChatError, ref: str | None) -> bytes:
+    """Return an error frame's text."""
+    return frame("error", {"code": fault.code, "message": fault.message, "ref": ref})
+
+
+def hello_room(room_json: bytes, position: Position, messages: bytes, *, more: bool) -> bytes:
+    """Return one room of a hello."""
+    head = b'{"id":%b,"name":%b,"epoch":%d,"seq":%d,' % (room_json, room_json, position.epoch, position.seq)
+    return head + b'"messages":[%b],"hasMoreMessages":%b}' % (messages, b"true" if more else b"false")
+
+
+def hello(me: bytes, node: str, rooms: list[bytes]) -> bytes:
+    """Return the hello frame's text around the user's and the rooms' JSON."""
+    return b'{"type":"hello","payload":{"me":%b,"node":"%b","rooms":[%b]}}' % (me, node.encode(), b",".join(rooms))
+
+
+def joined(room_json: bytes, position: Position, messages: bytes, online: int, *, recovered: bool) -> bytes:
+    """Return the joined frame's text."""
+    return (
+        b'{"type":"joined","payload":{"roomId":%b,"epoch":%d,"seq":%d,"recovered":%b,"messages":[%b],"onlineCount":%d}}'
+        % (room_json, position.epoch, position.seq, b"true" if recovered else b"false", messages, online)
+    )
+
+
+def room_history(room_json: bytes, epoch: int, messages: bytes, *, more: bool) -> bytes:
+    """Return the roomHistory frame's text."""
+    flag = b"true" if more else b"false"
+    return b'{"type":"roomHistory","payload":{"roomId":%b,"epoch":%d,"messages":[%b],"hasMoreMessages":%b}}' % (
+        room_json,
+        epoch,
+        messages,
+        flag,
+    )
+
+
+def presence(room_json: bytes, online: int, users: list[tuple[str, str]]) -> bytes:
+    """Return the presence frame's text."""
+    listed = orjson.dumps([{"id": user_id, "username": username} for user_id, username in users])
+    return b'{"type":"presence","payload":{"roomId":%b,"onlineCount":%d,"users":%b}}' % (room_json, online, listed)

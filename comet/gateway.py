@@ -1,0 +1,160 @@
+"""The gateway: all connections of a node, from accept to the last close.
+
+Answers ordinary GETs (page, health) and opening handshakes, and sweeps over all connections: pings, and what hangs in
+a handshake is hung up on. Past `max_connections` a new client gets 1013 and tries elsewhere or later.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from importlib import resources
+from typing import Final
+
+import orjson
+from websockets.http11 import Request
+
+from comet import metrics
+from comet.auth import Auth, Target
+from comet.config import Settings
+from comet.session import TRY_AGAIN_LATER, Context, Session
+from comet.transport import Transport
+from common.errors import BadRequest, Forbidden
+from common.health import Health
+
+SWEEP_STEPS: Final = 100  # a sweep over all connections is spread over the ping interval in so many steps
+DEADLINE_S: Final = 1.0  # between looks at handshakes that hang
+CLOSING_S: Final = 5.0  # for a client's half of the closing handshake
+LAST_ANSWERS_S: Final = 1.0
+RESTARTING: Final = 1012
+
+
+class Gateway:
+    """All connections of this node."""
+
+    def __init__(self, settings: Settings, context: Context, auth: Auth, health: Health) -> None:
+        self.max_frame_bytes = settings.max_frame_bytes
+        self.outbound_bytes = settings.outbound_bytes
+        self.protocol_log = logging.getLogger("websockets.server")
+        self._settings = settings
+        self._context = context
+        self._auth = auth
+        self._health = health
+        self._transports: set[Transport] = set()
+        self._hanging: set[Transport] = set()  # in an opening or closing handshake, which has a deadline
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._server: asyncio.Server | None = None
+        self._page = resources.files("comet").joinpath("web", "index.html").read_bytes()
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accept connections on the socket."""
+        self._server = await asyncio.get_running_loop().create_server(lambda: Transport(self), sock=sock)
+
+    async def run(self) -> None:
+        """Look after the connections, forever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ping())
+            tasks.create_task(self._hang_up())
+
+    def stop_listening(self) -> None:
+        """Accept no more connections."""
+        if self._server is not None:
+            self._server.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Close all sessions with 1012, spread over so many seconds, and wait a moment for their answers."""
+        sessions = [transport for transport in self._transports if transport.session is not None]
+        pause_s = seconds / max(1, len(sessions))
+        due_s = 0.0
+        for transport in sessions:
+            transport.close(RESTARTING, "restarting")
+            due_s += pause_s
+            if due_s >= 0.01:  # noqa: PLR2004 - a shorter sleep than 10 ms costs more than it spreads
+                await asyncio.sleep(due_s)
+                due_s = 0.0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS_S):
+                await self._empty.wait()
+        for transport in list(self._transports):
+            transport.abort()
+
+    # -- what transports report --------------------------------------------------------------------------------------
+
+    def opened(self, transport: Transport) -> None:
+        """Take note of a socket; its opening handshake has a deadline."""
+        self._transports.add(transport)
+        self._empty.clear()
+        transport.deadline = asyncio.get_running_loop().time() + self._settings.handshake_seconds
+        self._hanging.add(transport)
+
+    def closing(self, transport: Transport) -> None:
+        """Take note that a closing handshake began; it has a deadline."""
+        transport.deadline = asyncio.get_running_loop().time() + CLOSING_S
+        self._hanging.add(transport)
+
+    def lost(self, transport: Transport) -> None:
+        """Forget a connection."""
+        self._transports.discard(transport)
+        self._hanging.discard(transport)
+        if not self._transports:
+            self._empty.set()
+
+    def requested(self, transport: Transport, request: Request) -> None:
+        """Answer a request: a handshake, the page, or health."""
+        try:
+            target = Target(request.path)
+            if "Upgrade" not in request.headers:
+                self._get(transport, request, target)
+                return
+            user = self._auth.user(target, request.headers)
+            rooms = target.rooms(self._settings.rooms, self._settings.max_rooms_per_session)
+        except (BadRequest, Forbidden) as e:
+            status = 401 if isinstance(e, Forbidden) else e.http_status
+            body = {"status": "error", "code": e.code, "message": e.message, "field": e.field}
+            transport.respond(status, "application/json", orjson.dumps(body))
+            return
+        if not transport.accept(request):
+            return
+        self._hanging.discard(transport)
+        metrics.CONNECTED.inc()
+        if len(self._transports) > self._settings.max_connections:
+            transport.close(TRY_AGAIN_LATER, "too many connections")
+            return
+        transport.session = Session(self._context, transport, user)
+        transport.session.begin(rooms)
+
+    def _get(self, transport: Transport, request: Request, target: Target) -> None:
+        if request.method != "GET":
+            transport.respond(405, "text/plain; charset=utf-8", b"only GET\n")
+        elif target.path == "/":
+            transport.respond(200, "text/html; charset=utf-8", self._page)
+        elif target.path == "/healthz":
+            transport.respond(200, "application/json", b'{"status":"ok"}')
+        elif target.path == "/readyz":
+            transport.respond(
+                200 if self._health.ready else 503, "application/json", orjson.dumps(self._health.report())
+            )
+        else:
+            transport.respond(404, "text/plain; charset=utf-8", b"nothing here; the chat is at /\n")
+
+    # -- sweeps ------------------------------------------------------------------------------------------------------
+
+    async def _ping(self) -> None:
+        while True:
+            transports = list(self._transports)
+            step = max(1, -(-len(transports) // SWEEP_STEPS))
+            begun = asyncio.get_running_loop().time()
+            for i in range(0, len(transports), step):
+                for transport in transports[i : i + step]:
+                    transport.ping()
+                await asyncio.sleep(self._settings.ping_seconds / SWEEP_STEPS)
+            spent = asyncio.get_running_loop().time() - begun
+            await asyncio.sleep(max(0.0, self._settings.ping_seconds - spent))
+
+    async def _hang_up(self) -> None:
+        while True:
+            await asyncio.sleep(DEADLINE_S)
+            now = asyncio.get_running_loop().time()
+            for transport in [one for one in self._hanging if one.deadline < now]:
+                transport.abort()

@@ -1,0 +1,276 @@
+"""Hop 4 of 9: the hub, all rooms of this node; from comet/pubsub.py (and push_service.py), to comet/outbound.py.
+
+`deliver` is the only door through which a room's messages reach clients, whichever path brought them: in seq order,
+each once. A hole is read from the stream; one that can't be filled is told to everybody in the room.
+
+Every CHECK_S one pipeline compares where this node stands with the tails of all its rooms, so that even a last message
+that no path brought shows. When Redis is away: rooms stay, joins are refused, and the check resumes with it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from comet import frames, metrics
+from comet.outbound import Outbound
+from comet.pubsub import PubSub
+from comet.room import DELIVERED, DROPPED, HELD, Member, Room
+from common import logs
+from common.envelope import Burst
+from common.errors import Unavailable
+from common.positions import Position
+from common.redis_client import AWAY
+from common.store import Read, Store
+
+CHECK_S: Final = 2.0
+SETTLE_S: Final = 0.1  # a message on its way over PubSub is given so long before the check reads it from the stream
+CHECK_ROOMS: Final = 1000  # rooms compared in one pipeline
+REPAIR_MESSAGES: Final = 1000  # read at once
+ID_AT: Final = len('{"id":"')  # where a message's id begins
+MS_DIGITS: Final = 13  # of its ms part, until the year 2286
+
+log = logs.get()
+
+
+class Hub:
+    """Rooms, and what reaches them."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a part of its own
+        self,
+        rooms: dict[str, Room],
+        store: Store,
+        pubsub: PubSub,
+        outbound: Outbound,
+        room_changed: Callable[[Room], None],
+        history: int,
+    ) -> None:
+        self.rooms = rooms  # by id; membership and presence read it
+        self.store = store
+        self._pubsub = pubsub
+        self._outbound = outbound
+        self._room_changed = room_changed  # tells the registry's writer
+        self._history = history  # messages for a new room's ring
+        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._repairing: dict[str, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._check_now = asyncio.Event()
+
+    async def run(self) -> None:
+        """Check all rooms for lost messages, forever; own the tasks that start and repair rooms."""
+        async with asyncio.TaskGroup() as self._tasks:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_S):
+                        await self._check_now.wait()
+                self._check_now.clear()
+                try:
+                    await self.check()
+                except (*AWAY, RedisError) as e:
+                    log.warning("The check of the rooms' tails failed", error=str(e))
+
+    def check_soon(self) -> None:
+        """Check at once: PubSub was away, and whatever it carried meanwhile is missing."""
+        self._check_now.set()
+
+    # -- delivery ----------------------------------------------------------------------------------------------------
+
+    def on_pubsub(self, room_id: str, burst: Burst) -> None:
+        """Take what PubSub brought."""
+        metrics.DELIVERY_PUBSUB.observe(age_s(burst.messages[ID_AT : ID_AT + MS_DIGITS]))
+        self.deliver(room_id, burst, "pubsub")
+
+    def deliver(self, room_id: str, burst: Burst, path: str) -> str:
+        """Bring messages to a room of this node, once and in order; return what became of them."""
+        room = self.rooms.get(room_id)
+        if room is None:  # the last member left meanwhile
+            return DELIVERED
+        result = room.offer(burst, path)
+        if result == DELIVERED:
+            self._outbound.schedule(room)
+        elif result == HELD and room.live:
+            self._start_repair(room)
+        elif result == DROPPED:
+            metrics.HELD_DROPPED.inc(burst.count)
+            return HELD
+        metrics.DELIVERIES[path, result].inc(burst.count)
+        if room.released:
+            _count_released(room)
+        return result
+
+    def deliver_raw(self, room_id: str, text: str) -> None:
+        """Bring a text that is no part of the room's log to everybody in it."""
+        room = self.rooms.get(room_id)
+        if room is not None and room.live:
+            room.push_raw(text.encode())
+            self._outbound.schedule(room)
+
+    # -- joining and leaving -----------------------------------------------------------------------------------------
+
+    async def enter(self, room_id: str) -> Room:
+        """Return the room, live and kept alive until `exit` (its `joining` is counted up). Raises Unavailable."""
+        room = self.rooms.get(room_id)
+        if room is None:
+            room = self.rooms[room_id] = Room(room_id)
+        room.joining += 1
+        try:
+            if not room.live:
+                await self._started(room)
+        except BaseException:
+            self.exit(room)
+            raise
+        return room
+
+    def exit(self, room: Room) -> None:
+        """Let go of a room got from `enter`; it ends here if nobody is in it."""
+        room.joining -= 1
+        self._end_if_empty(room)
+
+    def leave(self, room: Room, member: Member) -> None:
+        """Let a session go."""
+        room.remove(member)
+        self._room_changed(room)
+        self._end_if_empty(room)
+
+    def add(self, room: Room, member: Member) -> None:
+        """Let a session in at the room's present position; what waits to be sent doesn't reach it any more."""
+        room.add(member)
+        self._room_changed(room)
+
+    def _end_if_empty(self, room: Room) -> None:
+        if not room.members and not room.joining and self.rooms.get(room.id) is room:
+            del self.rooms[room.id]
+            self._pubsub.unsubscribe(room.id)
+            self._room_changed(room)
+
+    async def _started(self, room: Room) -> None:
+        task = self._starting.get(room.id)
+        if task is None:
+            task = self._spawn(self._start(room))
+            self._starting[room.id] = task
+            task.add_done_callback(lambda _: self._starting.pop(room.id, None))
+        await asyncio.shield(task)
+        if not room.live:
+            raise Unavailable("Redis is away; try again later")
+
+    async def _start(self, room: Room) -> None:
+        """Subscribe, then read where the log ends: nothing can slip between the two."""
+        try:
+            await self._pubsub.subscribe(room.id)
+            read = await self.store.read(room.id, 0, self._history)
+        except (Unavailable, *AWAY, RedisError) as e:
+            log.warning("A room could not be started", room=room.id, error=str(e))
+            return
+        room.start(read.log.position, read.bursts())
+        _count_released(room)
+        if room.held:
+            self._start_repair(room)
+        self._outbound.schedule(room)
+
+    async def recent(self, room: Room, count: int) -> bytes:
+        """Return a joined room's part of a hello, with its newest messages."""
+        read, more = await self.store.history(room.id, None, max(1, count))
+        return frames.hello_room(room.id_json, room.position, read.messages if count else b"", more=more)
+
+    # -- repair ------------------------------------------------------------------------------------------------------
+
+    async def repair(self, room: Room) -> None:
+        """Read from the stream what is missing behind the room's position. Raises Unavailable if Redis is away."""
+        task = self._repairing.get(room.id)
+        if task is None:
+            task = self._start_repair(room)
+        await asyncio.shield(task)
+        if room.held and self.rooms.get(room.id) is room:
+            await asyncio.shield(self._start_repair(room))
+
+    async def check(self) -> None:
+        """Compare all rooms with the tails of their logs and repair those that stayed behind."""
+        live = [room for room in self.rooms.values() if room.live]
+        behind: list[tuple[Room, Position]] = []
+        for i in range(0, len(live), CHECK_ROOMS):
+            part = live[i : i + CHECK_ROOMS]
+            tails = await self.store.tails([room.id for room in part])
+            behind += [(room, tail) for room, tail in zip(part, tails, strict=True) if _is_behind(room, tail)]
+        if behind:
+            await asyncio.sleep(SETTLE_S)
+        for room, tail in behind:
+            if _is_behind(room, tail) and self.rooms.get(room.id) is room:
+                self._start_repair(room)
+
+    def _start_repair(self, room: Room) -> asyncio.Task[None]:
+        task = self._repairing.get(room.id)
+        if task is None:
+            task = self._spawn(self._repair(room))
+            self._repairing[room.id] = task
+            task.add_done_callback(lambda _: self._repairing.pop(room.id, None))
+        return task
+
+    async def _repair(self, room: Room) -> None:
+        try:
+            while self.rooms.get(room.id) is room:
+                before = room.position
+                read = await self.store.read(room.id, before.seq + 1, REPAIR_MESSAGES)
+                tail = read.log.position
+                if tail.epoch < before.epoch or (tail.epoch == before.epoch and tail.seq <= before.seq):
+                    return  # ahead of the log as it was read, or level with it
+                if not read.log.recovers(before):
+                    await self._tell_hole(room, read)
+                    return
+                self._fill(room, read)
+                if tail.seq <= room.last:
+                    return
+        except (*AWAY, RedisError) as e:
+            log.warning("A hole could not be read", room=room.id, error=str(e))
+
+    def _fill(self, room: Room, read: Read) -> None:
+        for burst in read.bursts():
+            if burst.epoch > room.epoch and burst.first_seq == room.last + 1:
+                room.enter_epoch(burst.epoch)
+            last = room.last
+            if room.offer(burst, "pubsub") == DELIVERED:
+                metrics.REPAIRED.inc(max(0, burst.last_seq - last))
+        _count_released(room)
+        self._outbound.schedule(room)
+
+    async def _tell_hole(self, room: Room, read: Read) -> None:
+        """Say that messages are gone, and go on from the first that is not."""
+        following = [first for epoch, first in read.log.epochs if epoch > room.epoch]
+        begin = max(read.log.first, min([room.last + 1, *following]))
+        read = await self.store.read(room.id, begin, REPAIR_MESSAGES)
+        last = read.entries[-1] if read.entries else None
+        position = Position(last.epoch, last.seq) if last else read.log.position
+        log.warning("A hole can't be filled", room=room.id, last=room.last, epoch=room.epoch, goes_on_at=begin)
+        metrics.TOLD_HOLES.inc()
+        online = len(room.users)
+        room.push_raw(frames.joined(room.id_json, position, read.messages, online, recovered=False))
+        room.start(position, read.bursts())
+        _count_released(room)
+        self._outbound.schedule(room)
+        if position != read.log.position:
+            self._repair_later(room)
+
+    def _repair_later(self, room: Room) -> None:
+        asyncio.get_running_loop().call_soon(self._start_repair, room)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        if self._tasks is None:
+            raise Unavailable("the node is not running")
+        return self._tasks.create_task(work)
+
+
+def _is_behind(room: Room, tail: Position) -> bool:
+    return (tail.epoch, tail.seq) > (room.epoch, room.last)
+
+
+def _count_released(room: Room) -> None:
+    for path, count in room.released:
+        metrics.DELIVERIES[path, DELIVERED].inc(count)
+    room.released.clear()
+
+
+def age_s(stamp: bytes | str) -> float:
+    """Return how long ago a message was appended, by the ms digits of its id and this machine's clock; 0 if none."""
+    return max(0.0, time.time() - int(stamp) / 1000) if stamp.isdigit() else 0.0

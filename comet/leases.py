@@ -1,0 +1,83 @@
+"""Leases: which shards' outboxes this node forwards. At most one node holds a shard's lease, and each its fair share.
+
+A lease lives LEASE_MS in Redis and is renewed every RENEW_S. The node counts its own from the moment *before* it asked,
+so it stops believing in one before Redis gives it to another, even if it was stopped in between.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from comet import metrics
+from common import logs
+from common.outbox import LEASE_MS, Outbox
+from common.redis_client import AWAY
+from common.registry import Registry
+
+RENEW_S: Final = 1.0
+MARGIN_S: Final = 0.5  # before its end a lease is not begun to be used any more
+
+log = logs.get()
+
+
+class Leases:
+    """The shards this node may forward."""
+
+    def __init__(self, outbox: Outbox, registry: Registry, shards: int) -> None:
+        self._outbox = outbox
+        self._registry = registry
+        self._shards = shards
+        self._until: dict[int, float] = {}  # by shard, monotonic seconds
+        self._draining = False
+        self.gained = asyncio.Event()
+
+    def held(self) -> list[int]:
+        """Return the shards that may be forwarded at this moment."""
+        now = time.monotonic() + MARGIN_S
+        return [shard for shard, until in self._until.items() if until > now]
+
+    def lost(self, shard: int) -> None:
+        """Take note that another holds the lease."""
+        self._until.pop(shard, None)
+
+    async def run(self) -> None:
+        """Renew what is held and take or give away what a fair share asks for, forever."""
+        while not self._draining:
+            try:
+                await self._balance()
+            except (*AWAY, RedisError) as e:
+                log.warning("Leases could not be renewed", error=str(e))
+            metrics.LEASES.set(len(self.held()))
+            await asyncio.sleep(RENEW_S)
+
+    async def drain(self) -> None:
+        """Give all leases up, so that another node needn't wait for them to run out."""
+        self._draining = True
+        for shard in list(self._until):
+            self._until.pop(shard)
+            await self._outbox.release(shard)
+
+    async def _balance(self) -> None:
+        nodes = await self._registry.nodes()
+        share = -(-self._shards // max(1, len(nodes)))
+        for shard in list(self._until)[share:]:  # others have come
+            self._until.pop(shard)
+            await self._outbox.release(shard)
+        for shard in list(self._until):
+            await self._hold(shard)
+        for shard in range(self._shards):
+            if len(self._until) >= share or self._draining:
+                break
+            if shard not in self._until:
+                await self._hold(shard)
+        if self._until:
+            self.gained.set()
+
+    async def _hold(self, shard: int) -> None:
+        asked_at = time.monotonic()
+        if await self._outbox.hold(shard):
+            self._until[shard] = asked_at + LEASE_MS / 1000
+        else:
+            self._until.pop(shard, None)

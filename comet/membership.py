@@ -1,0 +1,155 @@
+"""Membership: what this node tells the registry of itself: that it lives, whom and which rooms it serves.
+
+It writes the state of the moment, never steps: what changed since the last write is looked up again when it is written,
+so a write that is lost, late or repeated does no harm. Changes wait at most WRITE_S. When Redis is away the changes
+stay in the (naturally bounded) sets and are written when it is back.
+
+A node whose life in Redis ran out was presumed dead by others; it goes on under a fresh incarnation and records all
+anew.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
+
+from comet import metrics
+from comet.room import Room
+from common import ids, logs
+from common.health import Health
+from common.redis_client import AWAY
+from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Presence, Registry
+
+if TYPE_CHECKING:
+    from comet.session import Session
+
+WRITE_S: Final = 0.05
+WRITE_ENTRIES: Final = 1000  # in one pipeline
+EVERYTHING_S: Final = USER_TTL_S / 3
+
+log = logs.get()
+
+
+class Membership:
+    """This node's side of the registry, and its sessions by user."""
+
+    def __init__(
+        self, registry: Registry, rooms: dict[str, Room], address: str, room_ttl_s: int, health: Health
+    ) -> None:
+        self.incarnation = ids.new_incarnation()
+        self.sessions: dict[str, list[Session]] = {}  # by user id
+        self._registry = registry
+        self._rooms = rooms  # the hub's
+        self._address = address
+        self._room_ttl_s = room_ttl_s
+        self._health = health
+        self._connections = 0
+        self._changed_rooms: set[str] = set()
+        self._changed_users: set[str] = set()
+        self._changed = asyncio.Event()
+        self._left = False
+
+    # -- what happens on the node ------------------------------------------------------------------------------------
+
+    def came(self, session: "Session") -> None:
+        """Take note of a session."""
+        self.sessions.setdefault(session.user.id, []).append(session)
+        self._count(session.user.id, 1)
+
+    def gone(self, session: "Session") -> None:
+        """Forget a session."""
+        sessions = self.sessions[session.user.id]
+        sessions.remove(session)
+        if not sessions:
+            del self.sessions[session.user.id]
+        self._count(session.user.id, -1)
+
+    def room_changed(self, room: Room) -> None:
+        """Take note that somebody came to a room or left it."""
+        self._changed_rooms.add(room.id)
+        self._changed.set()
+
+    def _count(self, user_id: str, by: int) -> None:
+        self._connections += by
+        metrics.CONNECTIONS.set(self._connections)
+        self._changed_users.add(user_id)
+        self._changed.set()
+
+    # -- telling the registry ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep the node's life and record what changed, forever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew())
+            tasks.create_task(self._write())
+            tasks.create_task(self._write_everything())
+
+    async def leave(self) -> None:
+        """Take the node out of the registry: nobody shall push to it any more."""
+        self._left = True
+        await self._registry.leave(self.incarnation)
+
+    async def _renew(self) -> None:
+        known = False
+        while not self._left:
+            node = Node(self.incarnation, self._address, self._connections, len(self._rooms))
+            metrics.ROOMS.set(len(self._rooms))
+            try:
+                alive = await self._registry.renew(node, first=not known)
+                self._health.good("redis")
+                if alive:
+                    known = True
+                elif not self._left:
+                    self._start_over()
+                    known = False
+                    continue
+            except (*AWAY, RedisError) as e:
+                self._health.bad("redis", f"Redis is away: {e}")
+            await asyncio.sleep(RENEW_S)
+
+    def _start_over(self) -> None:
+        log.warning("The node was presumed dead and goes on under a new name", node=self.incarnation)
+        self.incarnation = ids.new_incarnation()
+        self._mark_everything()
+
+    async def _write(self) -> None:
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(WRITE_S)
+            self._changed.clear()
+            rooms = [self._changed_rooms.pop() for _ in range(min(WRITE_ENTRIES, len(self._changed_rooms)))]
+            users = [self._changed_users.pop() for _ in range(min(WRITE_ENTRIES, len(self._changed_users)))]
+            try:
+                await self._registry.record(
+                    self.incarnation,
+                    {room_id: self._presence(room_id) for room_id in rooms},
+                    {user_id: len(self.sessions.get(user_id, ())) for user_id in users},
+                    self._room_ttl_s,
+                )
+            except (*AWAY, RedisError) as e:
+                log.warning("Membership could not be recorded", error=str(e))
+                self._changed_rooms.update(rooms)
+                self._changed_users.update(users)
+            if self._changed_rooms or self._changed_users:
+                self._changed.set()
+
+    async def _write_everything(self) -> None:
+        """Renew what expires, and mend what another's mistake may have removed."""
+        while True:
+            await asyncio.sleep(EVERYTHING_S)
+            self._mark_everything()
+
+    def _mark_everything(self) -> None:
+        self._changed_rooms.update(self._rooms)
+        self._changed_users.update(self.sessions)
+        self._changed.set()
+
+    def _presence(self, room_id: str) -> Presence | None:
+        room = self._rooms.get(room_id)
+        return local_presence(room) if room is not None else None
+
+
+def local_presence(room: Room) -> Presence:
+    """Return who is in a room on this node."""
+    listed = [(user_id, sessions[0].user.username) for user_id, sessions in list(room.users.items())[:LISTED_USERS]]
+    return Presence(len(room.users), listed)

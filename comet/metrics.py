@@ -1,0 +1,48 @@
+"""Comet's metrics. No label has more values than are written here."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from common.metrics import GRPC_CALLS
+
+_SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30)
+
+FORWARD_OK = GRPC_CALLS.labels("comet", "logic_forward", "success")
+FORWARD_FAILED = GRPC_CALLS.labels("comet", "logic_forward", "failed")
+FORWARD_SECONDS = Histogram("comet_forward_seconds", "One POST to Logic", buckets=_SECONDS)
+FORWARD_DEAD = Counter("comet_forward_dead_letters_total", "Outbox entries that Logic refused for good")
+OUTBOX_LENGTH = Gauge("comet_outbox_length", "Entries accepted and not yet in Kafka, over all shards")
+OUTBOX_AGE_SECONDS = Gauge("comet_outbox_oldest_age_seconds", "Age of the oldest entry in the outbox")
+LEASES = Gauge("comet_outbox_leases", "Shards whose outbox this node forwards")
+
+CONNECTIONS = Gauge("comet_connections", "Open WebSocket connections")
+ROOMS = Gauge("comet_rooms", "Rooms with a session on this node")
+CONNECTED = Counter("comet_connected_total", "WebSocket connections opened")
+CLOSED = Counter("comet_closed_total", "WebSocket connections closed, by the code sent or received", ["code"])
+FRAMES_IN = Counter("comet_frames_received_total", "Frames from clients")
+ERRORS = Counter("comet_errors_total", "error frames sent, by their code", ["code"])
+
+_DELIVERIES = Counter(
+    "comet_deliveries_total", "Messages that reached this node, by path and what became of them", ["path", "result"]
+)
+DELIVERIES = {
+    (path, result): _DELIVERIES.labels(path, result)
+    for path in ("pubsub", "push")
+    for result in ("delivered", "duplicate", "held")
+}
+REPAIRED = Counter("comet_repaired_messages_total", "Messages read from the stream because neither path brought them")
+TOLD_HOLES = Counter("comet_told_holes_total", "Holes that could not be filled, so that the room's sessions were told")
+HELD_DROPPED = Counter(
+    "comet_held_dropped_total", "Messages above a hole not held for want of room; the stream has them"
+)
+REFUSED_PUSHES = Counter(
+    "comet_refused_pushes_total", "Pushed rooms whose position lay above the log or was unreadable"
+)
+REPEATED_PUSHES = Counter("comet_repeated_pushes_total", "Pushes without a position that were there before")
+DELIVERY_SECONDS = Histogram(
+    "comet_delivery_seconds", "From append to this node's hub, by path", ["path"], buckets=_SECONDS
+)
+DELIVERY_PUBSUB = DELIVERY_SECONDS.labels("pubsub")
+DELIVERY_PUSH = DELIVERY_SECONDS.labels("push")
+SENT = Counter("comet_messages_sent_total", "Messages written to sessions (one for each session that gets it)")
+SLOW_CONSUMERS = Counter("comet_slow_consumers_total", "Sessions cut off past their outbound byte limit")
+PUBSUB_LOST = Counter("comet_pubsub_lost_total", "PubSub connections lost")

@@ -1,0 +1,152 @@
+"""Hop 4 of 9, its beginning: PubSub, the fast path between nodes; from Redis, to comet/hub.py.
+
+Owns one connection that is subscribed to the channels of all rooms with a member on this node. PubSub is a hint: it
+may lose, so whenever the connection was lost, everything is subscribed anew and the hub is told to check its rooms.
+
+A connection that says nothing is pinged; one that does not even answer is dropped. There is no queue here: what comes
+is handed on in the same iteration of the loop. When Redis dies now: connects anew with jitter until it is back.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from comet import metrics
+from common import logs
+from common.backoff import Backoff
+from common.envelope import Burst, parse_burst
+from common.errors import Unavailable
+from common.redis_client import AWAY, TIMEOUT_S
+
+PING_S: Final = 2.0
+SILENT_S: Final = 6.0  # without even an answer to a ping: the connection is dead
+FAIR_MESSAGES: Final = 256  # taken in a row before others get the loop
+# A connection in subscribed mode answers pings as messages; this one keeps it there while no room is served.
+CONTROL_CHANNEL: Final = "chat:nodes"
+
+log = logs.get()
+
+
+class PubSub:
+    """The node's subscriptions."""
+
+    def __init__(self, redis: Redis, channel_of: Callable[[str], str]) -> None:
+        self._redis = redis  # only makes the connection
+        self._channel_of = channel_of
+        self._rooms: dict[bytes, str] = {}  # by channel
+        self._confirming: dict[bytes, asyncio.Future[None]] = {}
+        self._outgoing: list[tuple[str, str]] = []  # commands of this iteration, sent as one
+        self._connection: AbstractConnection | None = None
+        self._wake = asyncio.Event()
+        self._heard = 0.0
+
+    async def subscribe(self, room_id: str) -> None:
+        """Subscribe to a room's channel and return once Redis confirmed it. Raises Unavailable."""
+        channel = self._channel_of(room_id)
+        key = channel.encode()
+        self._rooms[key] = room_id
+        confirmed = self._confirming.get(key)
+        if confirmed is None:
+            confirmed = self._confirming[key] = asyncio.get_running_loop().create_future()
+            self._send("SUBSCRIBE", channel)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await asyncio.shield(confirmed)
+        except TimeoutError:
+            raise Unavailable("Redis did not confirm a subscription; try again later") from None
+
+    def unsubscribe(self, room_id: str) -> None:
+        """Stop hearing a room."""
+        channel = self._channel_of(room_id)
+        if self._rooms.pop(channel.encode(), None) is not None:
+            self._confirming.pop(channel.encode(), None)
+            self._send("UNSUBSCRIBE", channel)
+
+    async def run(self, on_burst: Callable[[str, Burst], None], on_back: Callable[[], None]) -> None:
+        """Keep the connection up and hand on what it brings, forever; tell when it is back after it was lost."""
+        backoff, lost = Backoff(), False
+        while True:
+            connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in the library
+            try:
+                async with asyncio.timeout(TIMEOUT_S * 2):
+                    await connection.connect()  # type: ignore[no-untyped-call]  # likewise
+                    self._connection = connection
+                    self._outgoing.clear()
+                    await _subscribe(connection, [CONTROL_CHANNEL.encode(), *self._rooms])
+                if lost:
+                    on_back()
+                backoff.reset()
+                await self._converse(connection, on_burst)
+            except (*AWAY, RedisError, ExceptionGroup) as e:
+                metrics.PUBSUB_LOST.inc()
+                log.warning("The PubSub connection was lost", error=_text(e))
+            finally:
+                self._connection = None
+                await connection.disconnect(nowait=True)
+            lost = True
+            await backoff.wait()
+
+    async def _converse(self, connection: AbstractConnection, on_burst: Callable[[str, Burst], None]) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write(connection))
+            tasks.create_task(self._ping(connection))
+            await self._read(connection, on_burst)
+
+    async def _read(self, connection: AbstractConnection, on_burst: Callable[[str, Burst], None]) -> None:
+        loop = asyncio.get_running_loop()
+        in_a_row = 0
+        while True:
+            answer: Any = await connection.read_response(timeout=math.inf)
+            self._heard = loop.time()
+            if answer[0] == b"message":
+                room_id = self._rooms.get(answer[1])
+                if room_id is not None:
+                    on_burst(room_id, parse_burst(answer[2]))
+            elif answer[0] == b"subscribe":
+                self._confirm(answer[1])
+            in_a_row += 1
+            if in_a_row >= FAIR_MESSAGES:
+                in_a_row = 0
+                await asyncio.sleep(0)
+
+    def _confirm(self, channel: bytes) -> None:
+        confirmed = self._confirming.pop(channel, None)
+        if confirmed is not None and not confirmed.done():
+            confirmed.set_result(None)
+
+    def _send(self, command: str, channel: str) -> None:
+        if self._connection is not None:
+            self._outgoing.append((command, channel))
+            self._wake.set()
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            commands, self._outgoing = self._outgoing, []
+            async with asyncio.timeout(TIMEOUT_S):
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+
+    async def _ping(self, connection: AbstractConnection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PING_S)
+            if loop.time() - self._heard > SILENT_S:
+                raise TimeoutError(f"nothing heard for {SILENT_S:.0f} s")
+            async with asyncio.timeout(TIMEOUT_S):
+                await connection.send_command("PING", check_health=False)
+
+
+async def _subscribe(connection: AbstractConnection, channels: Iterable[bytes]) -> None:
+    commands = [("SUBSCRIBE", channel) for channel in channels]
+    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+
+
+def _text(error: BaseException) -> str:
+    return "; ".join(map(_text, error.exceptions)) if isinstance(error, ExceptionGroup) else str(error)

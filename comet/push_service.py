@@ -1,0 +1,209 @@
+"""Hop 9 of 9: the push service, Comet's gRPC interface; from job/pusher.py, to comet/hub.py.
+
+A push with a position goes through `hub.deliver` as what PubSub brought does, where it is mostly a repeat; one without
+goes out as a raw text frame, once for each id. OK means delivered, a repeat, or held for a hole.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import grpc
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from redis.exceptions import RedisError
+
+from comet import frames, metrics
+from comet.hub import MS_DIGITS, Hub, age_s
+from comet.membership import Membership
+from comet.room import DUPLICATE, HELD
+from common import ids, logs
+from common.envelope import Burst, messages_of, split
+from common.errors import BadRequest, StartupError
+from common.redis_client import AWAY
+from protos import comet_pb2, comet_pb2_grpc
+from protos.protocol_pb2 import Proto
+
+SEEN_IDS: Final = 100_000  # ids of pushes without a position that are remembered; the oldest go first
+SPEED_STEP_S: Final = 0.05
+MAX_PACED: Final = 16  # broadcasts with a speed under way at once; past it RESOURCE_EXHAUSTED
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+
+_FIRST_ID: Final = '"messages":[{"id":"'
+
+log = logs.get()
+_Context = aio.ServicerContext[Any, Any]
+
+
+class PushService(comet_pb2_grpc.CometServicer):
+    """The four calls."""
+
+    def __init__(self, hub: Hub, membership: Membership) -> None:
+        self._hub = hub
+        self._membership = membership
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._paced: set[asyncio.Task[None]] = set()
+
+    async def BroadcastRoom(  # noqa: N802 - the method's name in the .proto
+        self, request: comet_pb2.BroadcastRoomReq, context: _Context
+    ) -> comet_pb2.BroadcastRoomReply:
+        """Deliver to everyone in one or several rooms; the reply names those to send again and those refused."""
+        reply = comet_pb2.BroadcastRoomReply()
+        for one in (request, *request.more):
+            try:
+                ids.room_id(one.room_id, "room_id")
+                if not await self._broadcast_room(one.room_id, _protos(one)):
+                    metrics.REFUSED_PUSHES.inc()
+                    reply.refused_rooms.append(one.room_id)
+            except BadRequest as fault:
+                if not request.more:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, fault.message)
+                metrics.REFUSED_PUSHES.inc()
+                reply.refused_rooms.append(one.room_id)
+            except (*AWAY, RedisError) as e:
+                log.warning("A push waits for Redis", room=one.room_id, error=str(e))
+                reply.retry_rooms.append(one.room_id)
+        if reply.refused_rooms and not request.more:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the position lies above the room's log")
+        return reply
+
+    async def PushMsg(  # noqa: N802
+        self, request: comet_pb2.PushMsgReq, context: _Context
+    ) -> comet_pb2.PushMsgReply:
+        """Deliver to the sessions of some users."""
+        if not request.keys:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "keys must name at least one user")
+        if self._is_new(request.proto.id, "user"):
+            data = frames.websocket(request.proto.body.encode())
+            for user_id in dict.fromkeys(request.keys):
+                for session in self._membership.sessions.get(user_id, ()):
+                    session.write(data)
+        return comet_pb2.PushMsgReply()
+
+    async def Broadcast(  # noqa: N802
+        self, request: comet_pb2.BroadcastReq, context: _Context
+    ) -> comet_pb2.BroadcastReply:
+        """Deliver to every session: at once, or `speed` of them a second, which goes on after the answer."""
+        if request.speed < 0:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "speed must be 0 or more deliveries a second")
+        if len(self._paced) >= MAX_PACED and request.speed:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_PACED} broadcasts are under way already")
+        if self._is_new(request.proto.id, "all"):
+            data = frames.websocket(request.proto.body.encode())
+            task = asyncio.get_running_loop().create_task(self._broadcast(data, request.speed))
+            self._paced.add(task)
+            task.add_done_callback(self._paced.discard)
+            if not request.speed:
+                await task
+        return comet_pb2.BroadcastReply()
+
+    async def Rooms(self, _request: comet_pb2.RoomsReq, _context: _Context) -> comet_pb2.RoomsReply:  # noqa: N802
+        """Return the rooms that have a session on this node."""
+        return comet_pb2.RoomsReply(rooms={room.id: True for room in self._hub.rooms.values() if room.members})
+
+    async def drain(self) -> None:
+        """Let broadcasts with a speed go: their remaining receivers reconnect elsewhere."""
+        for task in list(self._paced):
+            task.cancel()
+
+    # -- within ------------------------------------------------------------------------------------------------------
+
+    async def _broadcast_room(self, room_id: str, protos: Iterable[Proto]) -> bool:
+        """Bring pushes to a room; False if a position lies above its log. Raises what redis raises."""
+        room = self._hub.rooms.get(room_id)
+        if room is None:  # nobody is here any more
+            return True
+        settled = True
+        for proto in protos:
+            if not proto.first_seq:
+                if self._is_new(proto.id, room_id):
+                    self._hub.deliver_raw(room_id, proto.body)
+                continue
+            result = self._deliver(room_id, proto)
+            if result == HELD and room.live:
+                await self._hub.repair(room)
+                settled = settled and (room.epoch, room.last) >= (proto.epoch, proto.first_seq)
+        return settled
+
+    def _deliver(self, room_id: str, proto: Proto) -> str:
+        room = self._hub.rooms[room_id]
+        count = max(1, proto.count)
+        metrics.DELIVERY_PUSH.observe(_age_s(proto.body))
+        if room.live and proto.epoch <= room.epoch and proto.first_seq + count - 1 <= room.last:
+            # The usual case, and the cheapest: PubSub was here before, so nothing needs to be looked into.
+            metrics.DELIVERIES["push", DUPLICATE].inc(count)
+            return DUPLICATE
+        messages = messages_of(proto.body)
+        burst = Burst(proto.epoch, proto.first_seq, len(split(messages)), messages)
+        return self._hub.deliver(room_id, burst, "push")
+
+    def _is_new(self, push_id: str, target: str) -> bool:
+        """Whether this id did not come before; without one there is nothing to go by."""
+        if not push_id:
+            return True
+        key = f"{target}\n{push_id}"
+        if key in self._seen:
+            metrics.REPEATED_PUSHES.inc()
+            return False
+        self._seen[key] = None
+        if len(self._seen) > SEEN_IDS:
+            self._seen.popitem(last=False)
+        return True
+
+    async def _broadcast(self, data: bytes, speed: int) -> None:
+        sessions = [session for found in self._membership.sessions.values() for session in found]
+        step = max(1, int(speed * SPEED_STEP_S)) if speed else 64
+        for i in range(0, len(sessions), step):
+            for session in sessions[i : i + step]:
+                session.write(data)
+            await asyncio.sleep(step / speed if speed else 0)
+
+
+def _protos(request: comet_pb2.BroadcastRoomReq) -> Iterator[Proto]:
+    if request.HasField("proto"):
+        yield request.proto
+    yield from request.batch
+
+
+def _age_s(body: str) -> float:
+    """Return how long ago the first message of a serverMessages frame was appended."""
+    return age_s(body[body.find(_FIRST_ID) + len(_FIRST_ID) :][:MS_DIGITS])
+
+
+class PushServer:
+    """The gRPC server around the service, with reflection (so that grpcurl needs no .proto) and health."""
+
+    def __init__(self, service: PushService, host: str, port: int) -> None:
+        self._service = service
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._port = port
+        self._server: aio.Server | None = None
+        self._health = health.aio.HealthServicer()
+
+    async def start(self) -> None:
+        """Serve; raise StartupError naming the setting if the port is taken."""
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+        self._server = aio.server(options=options)
+        comet_pb2_grpc.add_CometServicer_to_server(self._service, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        name = comet_pb2.DESCRIPTOR.services_by_name["Comet"].full_name
+        reflection.enable_server_reflection((name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        try:
+            self._server.add_insecure_port(self._address)
+        except RuntimeError:
+            raise StartupError(
+                f"port {self._port} can't be opened for gRPC: stop the program that uses it, "
+                "or change the setting grpc_port (COMET_GRPC_PORT)"
+            ) from None
+        await self._server.start()
+        await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """Finish calls in flight for so long, then stop."""
+        if self._server is not None:
+            await self._health.enter_graceful_shutdown()
+            await self._service.drain()
+            await self._server.stop(grace_s)

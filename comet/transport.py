@@ -1,0 +1,197 @@
+"""Hop 1 of 9: the transport, one WebSocket connection; from the client's socket, to comet/session.py.
+
+`websockets`' sans-I/O core does the protocol, this class moves its bytes. An idle connection has no task, no timer and
+no queue of its own: the gateway's sweep pings all of them and looks after what hangs.
+
+What is written goes straight to the asyncio transport. When a client does not read: past `outbound_bytes` unsent, the
+connection is cut off (4001, best effort) and the client resumes; nobody else notices.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from comet import metrics
+
+if TYPE_CHECKING:
+    from comet.gateway import Gateway
+    from comet.session import Session
+
+SLOW_CONSUMER: Final = 4001
+KNOWN_CODES: Final = frozenset({1000, 1001, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4002, 4003})
+PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
+MISSED_PINGS: Final = 2
+_MESSAGE_OPCODES: Final = (Opcode.TEXT, Opcode.CONT, Opcode.BINARY)
+
+
+class Transport(asyncio.Protocol):
+    """One connection: HTTP at first, WebSocket after the opening handshake."""
+
+    __slots__ = ("_fragments", "_gateway", "_protocol", "_tcp", "deadline", "session", "unanswered")
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+        self._protocol = ServerProtocol(max_size=gateway.max_frame_bytes, logger=gateway.protocol_log)
+        self._tcp: asyncio.Transport | None = None
+        self._fragments: list[bytes] = []  # of a message that comes in several frames
+        self.session: Session | None = None  # from the opening handshake on
+        self.deadline = 0.0  # loop time by which the handshake, opening or closing, must be over; 0: no handshake
+        self.unanswered = 0  # pings since the client was last heard
+
+    # -- what asyncio calls ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of the socket; the request follows."""
+        self._tcp = cast("asyncio.Transport", transport)  # uvloop's own class, registered nowhere
+        self._tcp.set_write_buffer_limits(high=self._gateway.outbound_bytes)
+        self._gateway.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Run the protocol over what came."""
+        protocol = self._protocol
+        self.unanswered = 0
+        protocol.receive_data(data)
+        if protocol.events:
+            for event in protocol.events_received():
+                if isinstance(event, Request):
+                    self._gateway.requested(self, event)
+                elif isinstance(event, Frame) and event.opcode in _MESSAGE_OPCODES:
+                    self._frame(event)
+        if protocol.writes:
+            self._send_protocol()
+        if protocol.state is not State.OPEN and self.session is not None:
+            self._end()
+
+    def eof_received(self) -> bool:
+        """Close: half-open connections are not for us."""
+        self._protocol.receive_eof()
+        return False
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._end()
+        self._gateway.lost(self)
+        self._tcp = None
+
+    def pause_writing(self) -> None:
+        """Cut off a slow consumer: more than its limit lies unsent."""
+        if self._protocol.state is State.OPEN:
+            metrics.SLOW_CONSUMERS.inc()
+            self.close(SLOW_CONSUMER, "slow consumer")
+        if self._tcp is not None:
+            self._tcp.abort()
+
+    # -- what the gateway and the session call -----------------------------------------------------------------------
+
+    def accept(self, request: Request) -> bool:
+        """Answer the opening handshake; whether it succeeded."""
+        self._protocol.send_response(self._protocol.accept(request))
+        self._send_protocol()
+        return self._protocol.state is State.OPEN
+
+    def respond(self, status: int, content_type: str, body: bytes) -> None:
+        """Answer an ordinary HTTP request and hang up."""
+        response = self._protocol.reject(status, "")
+        response.body = body
+        for name in ("Content-Type", "Content-Length"):
+            del response.headers[name]
+        response.headers["Content-Type"] = content_type
+        response.headers["Content-Length"] = str(len(body))
+        response.headers["Cache-Control"] = "no-cache"
+        self._protocol.send_response(response)
+        self._send_protocol()
+
+    def write(self, data: bytes) -> None:
+        """Write WebSocket frames."""
+        if self._tcp is not None:
+            self._tcp.write(data)
+
+    @property
+    def writer(self) -> Any:  # noqa: ANN401 - asyncio's own bound method, kept for its speed
+        """The method that writes to the socket without a detour."""
+        return self._tcp.write if self._tcp is not None else _discard
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake and end the session; the sweep hangs up on who does not answer."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+            self._send_protocol()
+            self._gateway.closing(self)
+        self._end()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Close without waiting for the client's half of the handshake."""
+        self._protocol.fail(code, reason)
+        self._send_protocol()
+        self._end()
+
+    def ping(self) -> None:
+        """Ask whether the client is still there; close when it did not answer the last two times."""
+        if self.session is None:
+            return
+        if self.unanswered >= MISSED_PINGS:
+            self.fail(CloseCode.INTERNAL_ERROR, "ping timeout")
+            if self._tcp is not None:
+                self._tcp.abort()
+            return
+        self.unanswered += 1
+        self.write(PING)
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        if self._tcp is not None:
+            self._tcp.abort()
+
+    def pause_reading(self) -> None:
+        """Read no more from the client: what it sent already waits for its turn."""
+        if self._tcp is not None and not self._tcp.is_closing():
+            self._tcp.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._tcp is not None and not self._tcp.is_closing():
+            self._tcp.resume_reading()
+
+    # -- within ------------------------------------------------------------------------------------------------------
+
+    def _frame(self, frame: Frame) -> None:
+        if self.session is None:
+            return
+        if frame.fin and not self._fragments:
+            self.session.receive(frame.data, text=frame.opcode is Opcode.TEXT)
+            return
+        if frame.opcode is not Opcode.CONT:
+            self._fragments.append(b"t" if frame.opcode is Opcode.TEXT else b"b")
+        self._fragments.append(bytes(frame.data))
+        if frame.fin:
+            kind, *parts = self._fragments
+            self._fragments = []
+            self.session.receive(b"".join(parts), text=kind == b"t")
+
+    def _send_protocol(self) -> None:
+        if self._tcp is None:
+            return
+        for data in self._protocol.data_to_send():
+            if data:
+                self._tcp.write(data)
+            else:  # the end of what we send, and a server hangs up first
+                self._tcp.close()
+
+    def _end(self) -> None:
+        if self.session is not None:
+            session, self.session = self.session, None
+            code = self._protocol.close_code if self._protocol.state is State.CLOSED else self._closing_code()
+            metrics.CLOSED.labels(str(code) if code in KNOWN_CODES else "other").inc()
+            session.end()
+
+    def _closing_code(self) -> int | None:
+        close = self._protocol.close_sent or self._protocol.close_rcvd
+        return close.code if close is not None else 1006
+
+
+def _discard(_data: bytes) -> None:
+    """Take the place of a closed connection's write."""
