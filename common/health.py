@@ -66,9 +66,14 @@ def add_routes(app: web.Application, health: Health) -> None:
 
 
 @asynccontextmanager
-async def serve(app: web.Application, host: str, port: int, setting: str) -> AsyncIterator[None]:
-    """Serve an aiohttp application while inside; raise StartupError naming the setting if the port is taken."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handle_signals=False)
+async def serve(
+    app: web.Application, host: str, port: int, setting: str, *, shutdown_s: float = SHUTDOWN_S
+) -> AsyncIterator[None]:
+    """Serve an aiohttp application while inside; raise StartupError naming the setting if the port is taken.
+
+    On the way out nothing new is accepted, and requests in work have `shutdown_s` seconds to be answered.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s, handle_signals=False)
     sock = lifecycle.listen(host, port, setting)
     try:
         await runner.setup()
@@ -76,7 +81,7 @@ async def serve(app: web.Application, host: str, port: int, setting: str) -> Asy
         yield
     finally:
         sock.close()
-        async with asyncio.timeout(SHUTDOWN_S * 2):
+        async with asyncio.timeout(shutdown_s + SHUTDOWN_S):
             await runner.cleanup()
 
 

@@ -105,7 +105,7 @@ class Registry:
             return {}
         entries = await self._redis.mget([keys.node(name) for name in names])
         return {
-            name: Node(incarnation=name, **orjson.loads(entry))
+            name: _node(name, orjson.loads(entry))
             for name, entry in zip(names, entries, strict=True)
             if entry is not None
         }
@@ -157,3 +157,8 @@ def merge(parts: Iterable[dict[str, Any]]) -> Presence:
                 online -= 1
             users[user_id] = username
     return Presence(online, list(users.items())[:LISTED_USERS])
+
+
+def _node(incarnation: str, entry: dict[str, Any]) -> Node:
+    """Read a node's entry; one of a later version may say more."""
+    return Node(incarnation, entry["grpc"], entry.get("connections", 0), entry.get("rooms", 0))

@@ -22,10 +22,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
-from common import envelope, ids, keys
+from common import envelope, ids, keys, shards
 from common.backoff import Backoff
 from common.envelope import Burst, User
-from common.errors import Overloaded, StartupError, Unavailable
+from common.errors import Overloaded, Unavailable
 from common.positions import Log, Position, parse_epochs
 from common.redis_client import AWAY, TIMEOUT_S
 
@@ -149,14 +149,7 @@ class Store:
 
     async def check_shards(self) -> None:
         """Settle how many shards this Redis has; raise StartupError if it was set up with another number."""
-        wanted = self._limits.shards
-        await self._redis.set(keys.SHARDS, wanted, nx=True)
-        found = int(await self._redis.get(keys.SHARDS) or wanted)
-        if found != wanted:
-            raise StartupError(
-                f"this Redis was set up with {found} shards, but the setting shards (CHAT_SHARDS) is {wanted}: "
-                f"set it to {found}, or use another Redis"
-            )
+        await shards.check(self._redis, self._limits.shards)
 
     # -- append ------------------------------------------------------------------------------------------------------
 
