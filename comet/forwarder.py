@@ -21,6 +21,7 @@ from comet import metrics
 from comet.leases import Leases
 from common import logs
 from common.backoff import Backoff
+from common.health import Health
 from common.outbox import Outbox, Waiting
 from common.redis_client import AWAY
 
@@ -36,7 +37,8 @@ log = logs.get(name="logic_forward")
 class Forwarder:
     """Forwards what is accepted to Logic."""
 
-    def __init__(self, outbox: Outbox, leases: Leases, logic_url: str, timeout_s: float) -> None:
+    def __init__(self, outbox: Outbox, leases: Leases, logic_url: str, timeout_s: float, health: Health) -> None:
+        self._health = health  # chat goes on without Logic, so its absence is a warning and no reason
         self._outbox = outbox
         self._leases = leases
         self._url = f"{logic_url.rstrip('/')}/logic/send/batch"
@@ -105,7 +107,9 @@ class Forwarder:
         try:
             async with http.post(self._url, data=_body(batch), headers=_HEADERS) as response:
                 answer = orjson.loads(await response.read())
+            self._health.warnings.pop("logic", None)
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as e:
+            self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {e or type(e).__name__}"
             return [("failed", f"{type(e).__name__}: {e}")] * len(batch)
         if response.status == 200:  # noqa: PLR2004 - HTTP's own number
             self._most = min(ENTRIES, self._most * 2)

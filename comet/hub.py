@@ -216,12 +216,12 @@ class Hub:
                 tail = read.log.position
                 if tail.epoch < before.epoch or (tail.epoch == before.epoch and tail.seq <= before.seq):
                     return  # ahead of the log as it was read, or level with it
-                if not read.log.recovers(before):
+                if read.log.recovers(before):
+                    self._fill(room, read)
+                    if tail.seq <= room.last:
+                        return
+                elif room.position == before:  # else the other path brought something meanwhile: look again
                     await self._tell_hole(room, read)
-                    return
-                self._fill(room, read)
-                if tail.seq <= room.last:
-                    return
         except (*AWAY, RedisError) as e:
             log.warning("A hole could not be read", room=room.id, error=str(e))
 
@@ -237,9 +237,12 @@ class Hub:
 
     async def _tell_hole(self, room: Room, read: Read) -> None:
         """Say that messages are gone, and go on from the first that is not."""
+        stood = room.position
         following = [first for epoch, first in read.log.epochs if epoch > room.epoch]
         begin = max(read.log.first, min([room.last + 1, *following]))
         read = await self.store.read(room.id, begin, REPAIR_MESSAGES)
+        if room.position != stood:
+            return
         last = read.entries[-1] if read.entries else None
         position = Position(last.epoch, last.seq) if last else read.log.position
         log.warning("A hole can't be filled", room=room.id, last=room.last, epoch=room.epoch, goes_on_at=begin)
@@ -249,14 +252,10 @@ class Hub:
         room.start(position, read.bursts())
         _count_released(room)
         self._outbound.schedule(room)
-        if position != read.log.position:
-            self._repair_later(room)
-
-    def _repair_later(self, room: Room) -> None:
-        asyncio.get_running_loop().call_soon(self._start_repair, room)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         if self._tasks is None:
+            work.close()
             raise Unavailable("the node is not running")
         return self._tasks.create_task(work)
 

@@ -78,7 +78,10 @@ class Join:
             begin = max(1, room.last - self._join_messages + 1)
             if room.covers(begin):
                 return room.position, room.cut(begin), begin > 1
+            stood = room.position
             read = await self._hub.store.read(room.id, begin, self._join_messages)
+            if _lost_its_tail(read, stood):
+                return room.position, room.cut(begin), True
             if read.log.position == room.position:
                 more = bool(read.entries) and read.entries[0].seq > read.log.first
                 return room.position, read.messages, more
@@ -98,10 +101,11 @@ class Join:
                 self._let_in(room)
                 self._send(room, room.position, room.cut(at.seq + 1), online, first=not sent)
                 return True
+            stood = room.position
             read = await self._hub.store.read(room.id, at.seq + 1, self._recovery_limit)
-            if not read.log.recovers(at):
-                if sent:  # trimmed away while it was being read: the client resumes, and is told then
-                    raise Unavailable("the room's history was trimmed meanwhile; join again")
+            if not read.log.recovers(at) or _lost_its_tail(read, stood):
+                if sent:  # trimmed or lost while it was being read: the client resumes, and is told then
+                    raise Unavailable("part of the room's history is gone meanwhile; join again")
                 return False
             if read.entries:
                 last = read.entries[-1]
@@ -119,6 +123,11 @@ class Join:
             self._session.send(frames.joined(room.id_json, at, messages, online, recovered=True))
         elif messages:
             self._session.send(envelope.frame(room.id_json, at.epoch, messages))
+
+
+def _lost_its_tail(read: Read, stood: Position) -> bool:
+    """Whether the log ends before where the room stood when it was read: Redis lost it, or the room expired there."""
+    return (read.log.epoch, read.log.tail) < (stood.epoch, stood.seq)
 
 
 def _is_ahead(read: Read, room: Room) -> bool:

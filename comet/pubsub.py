@@ -1,4 +1,4 @@
-"""Hop 4 of 9, its beginning: PubSub, the fast path between nodes; from Redis, to comet/hub.py.
+"""Hop 4 of 9: PubSub, the fast path between nodes; from Redis, to comet/hub.py.
 
 Owns one connection that is subscribed to the channels of all rooms with a member on this node. PubSub is a hint: it
 may lose, so whenever the connection was lost, everything is subscribed anew and the hub is told to check its rooms.
@@ -82,9 +82,9 @@ class PubSub:
                     on_back()
                 backoff.reset()
                 await self._converse(connection, on_burst)
-            except (*AWAY, RedisError, ExceptionGroup) as e:
+            except* (*AWAY, RedisError) as lost_by:
                 metrics.PUBSUB_LOST.inc()
-                log.warning("The PubSub connection was lost", error=_text(e))
+                log.warning("The PubSub connection was lost", error=_text(lost_by))
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
@@ -105,15 +105,25 @@ class PubSub:
             answer: Any = await connection.read_response(timeout=math.inf)
             self._heard = loop.time()
             if answer[0] == b"message":
-                room_id = self._rooms.get(answer[1])
-                if room_id is not None:
-                    on_burst(room_id, parse_burst(answer[2]))
+                self._hand_on(answer[1], answer[2], on_burst)
             elif answer[0] == b"subscribe":
                 self._confirm(answer[1])
             in_a_row += 1
             if in_a_row >= FAIR_MESSAGES:
                 in_a_row = 0
                 await asyncio.sleep(0)
+
+    def _hand_on(self, channel: bytes, payload: bytes, on_burst: Callable[[str, Burst], None]) -> None:
+        room_id = self._rooms.get(channel)
+        if room_id is None:
+            return
+        try:
+            burst = parse_burst(payload)
+        except ValueError:
+            metrics.FOREIGN_PUBLISHES.inc()
+            log.warning("Something that is no message was published in a room", room=room_id, payload=payload[:80])
+        else:
+            on_burst(room_id, burst)
 
     def _confirm(self, channel: bytes) -> None:
         confirmed = self._confirming.pop(channel, None)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, NoReturn, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from common.errors import SettingError
 
@@ -24,7 +24,7 @@ SERVICES = ("comet", "logic", "job")
 SHARED = "chat"
 # Kubernetes puts these into every container for a service named, say, `comet`; they are nobody's mistake.
 _KUBERNETES = re.compile(r"(COMET|LOGIC|JOB)_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
-
+_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,\[\]]+)(:[0-9]{1,5})?")
 
 _S = TypeVar("_S", bound="Shared")
 
@@ -61,6 +61,14 @@ class Shared(BaseModel):
     log_format: Literal["auto", "pretty", "json"] = Field(
         "auto", description="auto: pretty on a terminal, JSON elsewhere"
     )
+
+    @field_validator("kafka_brokers")
+    @classmethod
+    def _check_brokers(cls, value: str) -> str:
+        for broker in value.split(","):
+            if not _BROKER.fullmatch(broker.strip()):
+                raise ValueError(f"{broker.strip()!r} is not host:port")
+        return value
 
     @classmethod
     def load(cls, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Self:

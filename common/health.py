@@ -80,9 +80,11 @@ async def serve(
         await web.SockSite(runner, sock).start()
         yield
     finally:
-        sock.close()
-        async with asyncio.timeout(shutdown_s + SHUTDOWN_S):
-            await runner.cleanup()
+        try:
+            async with asyncio.timeout(shutdown_s + SHUTDOWN_S):
+                await runner.cleanup()
+        finally:
+            sock.close()  # not before: asyncio's own loop looks for the socket when it stops to listen
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ Events that come once a message are cut to ten lines a second each; how many wer
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -17,26 +18,49 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 
 class EventLimiter:
-    """Drops an event past ten lines in its current second, and counts what it dropped."""
+    """Says when an event is past ten lines in its current second, and counts what was cut."""
 
     def __init__(self, lines_per_second: int = LINES_PER_SECOND) -> None:
         self._limit = lines_per_second
         self._windows: dict[str, list[float]] = {}  # event -> [start of its second, lines in it, suppressed so far]
 
-    def __call__(self, _logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-        """Let the event pass, or raise DropEvent."""
+    def admit(self, event: str) -> int | None:
+        """Return how many lines of the event were cut since its last one; None if this one is cut as well."""
         now = time.monotonic()
-        window = self._windows.setdefault(event_dict["event"], [now, 0, 0])
-        if now - window[0] >= 1.0:
+        window = self._windows.get(event)
+        if window is None:
+            window = self._windows[event] = [now, 0, 0]
+        elif now - window[0] >= 1.0:
             window[0], window[1] = now, 0
         if window[1] >= self._limit:
             window[2] += 1
-            raise structlog.DropEvent
+            return None
         window[1] += 1
-        if window[2]:
-            event_dict["suppressed"] = int(window[2])
-            window[2] = 0
-        return event_dict
+        suppressed, window[2] = int(window[2]), 0
+        return suppressed
+
+
+def _logger_class(level: int, limiter: EventLimiter) -> type[Any]:
+    """Make structlog's filtering logger ask the limiter first, so that a line that is cut costs next to nothing.
+
+    Its own methods put the arguments into the text at once, and every text would be an event of its own.
+    """
+    base = structlog.make_filtering_bound_logger(level)
+
+    def method(name: str) -> Callable[..., None]:
+        def log(self: structlog.BoundLoggerBase, event: str, *args: object, **fields: Any) -> None:  # noqa: ANN401 - a log field may be anything
+            suppressed = limiter.admit(event)
+            if suppressed is None:
+                return
+            if suppressed:
+                fields["suppressed"] = suppressed
+            if args:
+                fields["positional_args"] = args
+            self._proxy_to_logger(name, event, **fields)
+
+        return log
+
+    return type("Logger", (base,), {name: method(name) for name, number in _LEVELS.items() if number >= level})
 
 
 def configure(service: str, level: str, form: str) -> None:
@@ -49,12 +73,11 @@ def configure(service: str, level: str, form: str) -> None:
     ]
     structlog.configure(
         processors=[
-            EventLimiter(),
             structlog.stdlib.PositionalArgumentsFormatter(),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=_logger_class(_LEVELS[level], EventLimiter()),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

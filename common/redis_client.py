@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common import logs
-from common.errors import StartupError
+from common.errors import SettingError, StartupError
 from common.health import Health
 
 log = logs.get()
@@ -26,16 +26,19 @@ AWAY: Final = (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError)
 def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redis:
     """Return a client (no I/O yet). `retries` covers a pooled connection that died unseen; who retries itself gives 0.
 
-    RESP2 throughout: it is what Redis 6.2 speaks to everyone and what the parsers do fastest.
+    RESP2 throughout: it is what Redis 6.2 speaks to everyone and what the parsers do fastest. Raises SettingError.
     """
-    return Redis.from_url(
-        url,
-        protocol=2,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), retries),
-        health_check_interval=0,
-    )
+    try:
+        return Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), retries),
+            health_check_interval=0,
+        )
+    except ValueError as e:
+        raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {e}") from None
 
 
 async def check(redis: Redis, url: str) -> None:

@@ -1,0 +1,127 @@
+"""A real Kafka for tests: the embedded broker by default, Apache Kafka with `--kafka apache`."""
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from chatroom import config, embedded, probes
+from chatroom.guard import Guard
+from tests.support import loops
+from tests.support.apache_kafka import apache_jars
+from tests.support.ports import free_port
+from tests.support.program import Program
+
+PARTITIONS = 4
+
+
+class KafkaServer(Program):
+    """What both brokers have in common."""
+
+    # CHAT_KAFKA_* values that suit the broker.
+    settings: ClassVar[Mapping[str, str]] = {}
+    durable = False
+
+    def __init__(self, guard: Guard, name: str, directory: Path) -> None:
+        super().__init__(guard, name, directory)
+        self.port = free_port()
+        self.brokers = f"127.0.0.1:{self.port}"
+
+    def answers(self) -> bool:
+        """Bootstrap from it."""
+        try:
+            loops.run(probes.ask_kafka(self.brokers))
+        except probes.NoAnswer:
+            return False
+        return True
+
+    def create_topic(self, topic: str | None = None, partitions: int = PARTITIONS) -> str:
+        """Create the topic, or one with a name of its own, and return its name."""
+        topic = topic or f"t-{secrets.token_hex(6)}"
+        loops.run(probes.ensure_topic(self.brokers, topic, partitions))
+        return topic
+
+
+class EmbeddedKafka(KafkaServer):
+    """The broker of `chatroom up`. It forgets everything when it stops."""
+
+    settings = embedded.KAFKA_SETTINGS
+
+    def __init__(self, guard: Guard, directory: Path) -> None:
+        super().__init__(guard, "kafka", directory)
+
+    def argv(self) -> list[str]:
+        """As embedded."""
+        return embedded.kafka_argv(embedded.kafka_program(), self.port)
+
+    def environ(self) -> Mapping[str, str] | None:
+        """As embedded."""
+        return config.server_environ()
+
+
+class ApacheKafka(KafkaServer):
+    """One node, broker and controller in one (KRaft), its log on disk: it remembers over stop(), start() and kill()."""
+
+    # Groups form and take over as fast as the broker allows.
+    settings: ClassVar[Mapping[str, str]] = {
+        "CHAT_KAFKA_SESSION_TIMEOUT_MS": "3000",
+        "CHAT_KAFKA_HEARTBEAT_INTERVAL_MS": "500",
+    }
+    durable = True
+
+    def __init__(self, guard: Guard, directory: Path) -> None:
+        super().__init__(guard, "kafka", directory)
+        self._controller_port = free_port()
+        self._java = ["java", "-cp", f"{apache_jars()}/*"]
+
+    def argv(self) -> list[str]:
+        """Format the log directory the first time; then a small heap is plenty for tests."""
+        properties = self.directory / "server.properties"
+        if not properties.exists():
+            properties.write_text(self._properties())
+            self._format(properties)
+        memory = [
+            "-Xms64m",
+            "-Xmx320m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        ]
+        return [shutil.which("java") or "java", *memory, *self._java[1:], "kafka.Kafka", str(properties)]
+
+    def _format(self, properties: Path) -> None:
+        tool = ["kafka.tools.StorageTool", "format", "--config", str(properties)]
+        cluster = ["--cluster-id", secrets.token_urlsafe(16).replace("-", "a").replace("_", "b")[:22]]
+        subprocess.run([*self._java, *tool, *cluster], check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+    def _properties(self) -> str:
+        return "\n".join(
+            f"{key}={value}"
+            for key, value in {
+                "process.roles": "broker,controller",
+                "node.id": 1,
+                "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+                "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+                "controller.listener.names": "CONTROLLER",
+                "log.dirs": self.directory / "log",
+                "num.partitions": PARTITIONS,
+                "offsets.topic.replication.factor": 1,
+                "offsets.topic.num.partitions": 1,
+                "transaction.state.log.replication.factor": 1,
+                "transaction.state.log.min.isr": 1,
+                "transaction.state.log.num.partitions": 1,
+                "share.coordinator.state.topic.replication.factor": 1,
+                "share.coordinator.state.topic.min.isr": 1,
+                "group.initial.rebalance.delay.ms": 100,
+                "group.min.session.timeout.ms": 1000,
+                "num.network.threads": 2,
+                "num.io.threads": 2,
+                "log.cleaner.dedupe.buffer.size": 4 << 20,
+                # After a SIGKILL the broker comes back only when its former life's session is over.
+                "broker.session.timeout.ms": 3000,
+                "broker.heartbeat.interval.ms": 500,
+            }.items()
+        )

@@ -1,0 +1,46 @@
+"""A real Redis for tests, with the very settings that `chatroom up` embeds it with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import redis
+from redis.exceptions import RedisError
+
+from chatroom import config, embedded
+from chatroom.guard import Guard
+from tests.support.ports import free_port
+from tests.support.program import Program
+
+
+class RedisServer(Program):
+    """Its own port and folder, which it keeps over stop() and start(): what it stored is there again."""
+
+    def __init__(self, guard: Guard, directory: Path) -> None:
+        super().__init__(guard, "redis", directory)
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def argv(self) -> list[str]:
+        """As embedded."""
+        return embedded.redis_argv(embedded.redis_program(), self.port, self.directory, "notice")
+
+    def environ(self) -> Mapping[str, str] | None:
+        """As embedded."""
+        return config.server_environ()
+
+    def answers(self) -> bool:
+        """PING it."""
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+    def client(self) -> redis.Redis:
+        """Return a synchronous client; close it."""
+        return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=5)
+
+    def clear(self) -> None:
+        """Forget all keys, loaded scripts stay; and take back what a test may have set with ACL or CONFIG."""
+        with self.client() as client:
+            client.flushall()

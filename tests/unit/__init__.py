@@ -1,0 +1,1 @@
+"""Tests of single parts, without servers; fakes may stand in."""
