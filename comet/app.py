@@ -68,7 +68,7 @@ class Comet:
         outbox = Outbox(self._blocking_redis, settings.shards, ids.new_incarnation())
         self._leases = Leases(outbox, registry, settings.shards)
         self._forwarder = Forwarder(
-            outbox, self._leases, settings.logic_url, settings.forward_timeout_seconds, self._health
+            outbox, self._leases, settings.forward_url, settings.forward_timeout_seconds, self._health
         )
         self._context = Context(settings, self._store, self._hub, self._presences, self._membership)
         auth = Auth(settings.auth_key.get_secret_value(), settings.auth_algorithms.split(","))

@@ -22,7 +22,7 @@ class Settings(Shared):
         0, ge=0, le=500, description="k >= 1 for further nodes on one machine: adds 100k, k and 99+k to the three ports"
     )
     advertise_address: str = Field("", description="host:port at which Job reaches this node's gRPC; empty: found out")
-    logic_url: str = Field("http://localhost:8090", description="where Logic answers")
+    forward_url: str = Field("http://localhost:8090", description="where Logic answers what this node forwards")
 
     default_rooms: str = Field("room_001", description="rooms that a client without ?rooms= is put into, by commas")
     auth_key: SecretStr = Field(

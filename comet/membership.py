@@ -1,8 +1,8 @@
 """Membership: what this node tells the registry of itself: that it lives, whom and which rooms it serves.
 
 It writes the state of the moment, never steps: what changed since the last write is looked up again when it is written,
-so a write that is lost, late or repeated does no harm. Changes wait at most WRITE_S. When Redis is away the changes
-stay in the (naturally bounded) sets and are written when it is back.
+so a write that is lost, late or repeated does no harm. One write is in flight, and what changes meanwhile is the next.
+When Redis is away the changes stay in the (naturally bounded) sets and are written when it is back.
 
 A node whose life in Redis ran out was presumed dead by others; it goes on under a fresh incarnation and records all
 anew.
@@ -23,7 +23,7 @@ from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Presence, R
 if TYPE_CHECKING:
     from comet.session import Session
 
-WRITE_S: Final = 0.05
+AGAIN_S: Final = 0.5  # after a write that failed
 WRITE_ENTRIES: Final = 1000  # in one pipeline
 EVERYTHING_S: Final = USER_TTL_S / 3
 
@@ -115,7 +115,6 @@ class Membership:
     async def _write(self) -> None:
         while True:
             await self._changed.wait()
-            await asyncio.sleep(WRITE_S)
             self._changed.clear()
             rooms = [self._changed_rooms.pop() for _ in range(min(WRITE_ENTRIES, len(self._changed_rooms)))]
             users = [self._changed_users.pop() for _ in range(min(WRITE_ENTRIES, len(self._changed_users)))]
@@ -130,6 +129,7 @@ class Membership:
                 log.warning("Membership could not be recorded", error=str(e))
                 self._changed_rooms.update(rooms)
                 self._changed_users.update(users)
+                await asyncio.sleep(AGAIN_S)
             if self._changed_rooms or self._changed_users:
                 self._changed.set()
 

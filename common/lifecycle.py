@@ -7,10 +7,12 @@ import asyncio
 import errno
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import uvloop
 
@@ -52,12 +54,20 @@ def run(main: Callable[[Stop], Awaitable[None]]) -> int:
         gc.freeze()
         await main(stop)
 
+    raise_file_limit()
     code = 0
     try:
         uvloop.run(with_signals())
     except* StartupError as group:
         code = _report(group)
     return code
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files, and so connections, as this user may have: the usual soft limit is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS names no limit and then refuses it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _report(group: BaseExceptionGroup[StartupError]) -> int:
