@@ -21,7 +21,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@touch $@
 
 up: $(VENV)/.installed ## Run the whole stack on this machine, no container needed (options: ARGS="--comets 2")
-	@$(BIN)/chatroom up $(ARGS)
+	@$(BIN)/chatroom up --config deploy/conf.conf $(ARGS)
 
 test: $(VENV)/.installed ## Run the whole test suite against real servers that it starts itself
 	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)

@@ -87,14 +87,15 @@ def configure(service: str, level: str, form: str) -> None:
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
 
-    def add_service(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-        return {"service": service, **event_dict}
+    def put_in_order(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+        head = {name: event_dict.pop(name) for name in ("timestamp", "level", "event") if name in event_dict}
+        return {**head, "service": service, **event_dict}
 
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_service, *renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, put_in_order, *renderer],
         )
     )
     root = logging.getLogger()

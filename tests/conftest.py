@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from chatroom.guard import Guard
+from tests.support import compose
 from tests.support.kafka_server import ApacheKafka, EmbeddedKafka, KafkaServer
 from tests.support.redis_server import RedisServer
 from tests.support.stack import Stack
@@ -26,6 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kafka", choices=("embedded", "apache"), default="embedded", help="which broker tests run against"
     )
+
+
+def pytest_report_header() -> str:
+    """Say whether docker-compose.yml is tried here."""
+    return compose.report()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -133,7 +139,7 @@ def _stacks(
     """Make stacks and kill them at the end. With `--kafka apache` they share the worker's Kafka, each with a topic."""
     with contextlib.ExitStack() as made:
 
-        def make(*, start: bool = True, **chosen: Any) -> Stack:  # noqa: ANN401 - as in StackMaker
+        def make(*, start: bool = True, **chosen: Any) -> Stack:
             if chosen.get("kafka") is None and request.config.getoption("--kafka") == "apache":
                 chosen["kafka"] = request.getfixturevalue("kafka")
             if chosen.get("kafka") is not None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
+from typing import Any
 
 import psutil
 import redis
@@ -24,7 +25,7 @@ from tests.support.plain_client import PlainClient, plain_client
 from tests.support.stack import Stack
 
 DELIVERIES = "comet_deliveries_total"
-FORWARDS = {"service": "comet", "name": "logic_forward"}
+FORWARDS: dict[str, Any] = {"service": "comet", "name": "logic_forward"}
 
 
 def new_room() -> str:
@@ -107,12 +108,8 @@ async def test_the_grpcurl_line_reaches_everybody_in_the_room(stack: Stack) -> N
        }"""
     async with plain_client(stack.ws_url()) as alice, plain_client(stack.ws_url()) as bob:
         program = Path(sys.executable).with_name("grpcurl")
-        await asyncio.to_thread(
-            subprocess.run,
-            [program, "-plaintext", "-d", request, stack.grpc(), "ChatRoom.Comet.Comet/BroadcastRoom"],
-            check=True,
-            timeout=30,
-        )
+        command = [str(program), "-plaintext", "-d", request, stack.grpc(), "ChatRoom.Comet.Comet/BroadcastRoom"]
+        await asyncio.to_thread(lambda: subprocess.run(command, check=True, timeout=30))
         for client in (alice, bob):
             await client.until(lambda: "test message" in client.texts)  # noqa: B023 - awaited within the round
 
@@ -196,26 +193,28 @@ async def test_clients_on_two_nodes_see_each_other_once(make_stack: StackMaker) 
 @asynccontextmanager
 async def cut_pubsub(redis_url: str, pid: int) -> AsyncIterator[None]:
     """Kill a program's PubSub connections again and again while inside."""
-    cut = asyncio.Event()
+    cut, enough = asyncio.Event(), asyncio.Event()
 
     async def kill() -> None:
         async with Redis.from_url(redis_url) as server:
-            while True:
+            while not enough.is_set():
                 ports = {str(one.laddr.port) for one in psutil.Process(pid).net_connections("tcp") if one.laddr}
                 for client in await server.client_list():
                     if int(client["sub"]) and client["addr"].rsplit(":", 1)[1] in ports:
                         await _kill(server, client["id"])
                 cut.set()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.02)
 
     async with asyncio.TaskGroup() as tasks:
-        killing = tasks.create_task(kill())
+        tasks.create_task(kill())
         await cut.wait()
-        yield
-        killing.cancel()
+        try:
+            yield
+        finally:
+            enough.set()
 
 
-async def _kill(server: "Redis", client_id: str) -> None:
+async def _kill(server: Redis, client_id: str) -> None:
     try:
         await server.client_kill_filter(_id=client_id)
     except redis.exceptions.ResponseError:

@@ -30,7 +30,7 @@ async def until_sample(url: str, metric: str, least: float, /, *, timeout_s: flo
     value = -1.0
     try:
         async with asyncio.timeout(timeout_s):
-            while (value := await asample(url, metric, **labels)) < least:  # noqa: ASYNC110 - metrics can only be polled
+            while (value := await asample(url, metric, **labels)) < least:
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"{metric} {labels} is {value} after {timeout_s} s, not {least}") from None

@@ -5,6 +5,7 @@ any free port, another xdist worker included. So there is no moment in which som
 """
 
 import contextlib
+import functools
 import socket
 from collections.abc import Sequence
 
@@ -27,6 +28,20 @@ def _hold(port: int) -> int:
 def free_port() -> int:
     """Return a port that nobody uses, ours until the run ends."""
     return _hold(0)
+
+
+@functools.cache
+def leave_usual_ports(*ports: int) -> None:
+    """Keep the stacks of this run off these ports (see `chatroom.ports.Claims`): another test may publish them.
+
+    Every xdist worker holds the tokens, so the last one that runs still does.
+    """
+    for port in ports:
+        token = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        token.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with contextlib.suppress(OSError):  # a stack outside of this run has it
+            token.bind(("127.0.0.1", port))
+        _held.append(token)
 
 
 def free_base(offsets: Sequence[int]) -> int:

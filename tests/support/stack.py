@@ -14,10 +14,11 @@ from typing import Self
 
 import psutil
 
+from chatroom import embedded
 from chatroom.guard import Guard
 from tests.support.kafka_server import KafkaServer
 from tests.support.loops import wait_until
-from tests.support.ports import free_base, free_port
+from tests.support.ports import free_base, free_port, leave_usual_ports
 from tests.support.redis_server import RedisServer
 
 READY_TIMEOUT_S = 90.0
@@ -41,6 +42,7 @@ class Stack:
         environ: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
     ) -> None:
+        leave_usual_ports(embedded.REDIS_PORT, embedded.KAFKA_PORT)
         self.directory = directory
         self.comets = comets
         self.lines: list[str] = []

@@ -25,7 +25,7 @@ _OWN: dict[str, dict[str, object]] = {
         "http_bind_port": 8082,
         "grpc_port": 50051,
         "metrics_port": 9091,
-        "logic_url": "http://localhost:8090",
+        "forward_url": "http://localhost:8090",
         "advertise_address": "",
     },
     "logic": {"http_bind_port": 8090},

@@ -1,0 +1,88 @@
+"""The command line: what can be asked, in which words. The work is elsewhere, imported when it is asked for."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chatroom.config import Options
+
+_LEVELS = click.Choice(["debug", "info", "warning", "error"])
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: chatroom up    (then open http://localhost:8082/)",
+)
+@click.version_option(package_name="chatroom-suite", prog_name="chatroom")
+def main() -> None:
+    """ChatRoom: room chat over WebSocket, Redis and Kafka."""
+
+
+@main.command(epilog="Example: chatroom up --comets 2 --log-level debug")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Settings of all services, key=value, such as deploy/conf.conf.",
+)
+@click.option(
+    "--redis",
+    envvar="CHAT_REDIS_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Use this Redis instead of an embedded one.",
+)
+@click.option(
+    "--kafka",
+    envvar="CHAT_KAFKA_BROKERS",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="Use this Kafka instead of an embedded broker.",
+)
+@click.option(
+    "--comets",
+    type=click.IntRange(1, 50),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Comet nodes; node k's ports are 8082+100k, 50051+k and 9190+k.",
+)
+@click.option(
+    "--data",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".chatroom",
+    show_default=True,
+    metavar="DIR",
+    help="Where the embedded Redis keeps its files.",
+)
+@click.option("--log-level", type=_LEVELS, help="Least level that the services log.  [default: info]")
+def up(**options: Any) -> None:  # noqa: ANN401 - click has given each its type
+    """Run the whole stack on this machine.
+
+    Starts Redis and a Kafka-compatible broker (both embedded, unless you name your own), then Comet, Logic and Job,
+    each in a process of its own. Ctrl-C stops everything; a second one kills it.
+    """
+    from chatroom.up import run  # noqa: PLC0415 - only this command needs all of it
+
+    sys.exit(run(Options(**options)))
+
+
+def _service(name: str, about: str) -> Callable[..., None]:
+    """Return the command that becomes `python -m <name>`, with all its arguments, --help too."""
+
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def become(arguments: tuple[str, ...]) -> None:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", name, *arguments])  # noqa: S606 - no shell is the point
+
+    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+    return main.command(name, help=about, add_help_option=False, context_settings=settings)(become)
+
+
+_service("comet", "Run Comet alone, the WebSocket gateway.")
+_service("logic", "Run Logic alone, the HTTP interface.")
+_service("job", "Run Job alone, Kafka's consumers.")

@@ -1,0 +1,48 @@
+"""What `chatroom up` was asked for, and what its programs get of the environment, which is read only here."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+# An embedded server gets only what any program needs: Tansu, for one, would read its options from more.
+_FOR_SERVERS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `chatroom up`; None is what nobody asked for."""
+
+    directory: Path
+    comets: int = 1
+    config: Path | None = None
+    redis: str | None = None
+    kafka: str | None = None
+    log_level: str | None = None
+
+
+def service_environ(options: Options) -> dict[str, str]:
+    """Return what every service gets: the user's environment, and the options that all services share."""
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if options.redis:
+        environ["CHAT_REDIS_URL"] = options.redis
+    if options.kafka:
+        environ["CHAT_KAFKA_BROKERS"] = options.kafka
+    if options.log_level:
+        environ["CHAT_LOG_LEVEL"] = options.log_level
+    return environ
+
+
+def server_environ() -> dict[str, str]:
+    """Return what an embedded server gets."""
+    return {name: os.environ[name] for name in _FOR_SERVERS if name in os.environ}
+
+
+def on_terminal() -> bool:
+    """Whether somebody looks at the output as it comes."""
+    return sys.stdout.isatty()
+
+
+def wants_colour() -> bool:
+    """Whether the output is a terminal whose user did not say NO_COLOR."""
+    return on_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

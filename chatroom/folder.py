@@ -1,0 +1,68 @@
+"""The folder under which the embedded Redis keeps what it stored (`--data`): made, tried, and one stack's alone."""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.errors import StartupError
+
+CHANGE = "choose another folder with --data"
+_TRIAL_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def taken(directory: Path) -> Iterator[int]:
+    """Hold the folder while inside and yield the lock's file descriptor. Raises StartupError if it can't be used.
+
+    Whoever else has the descriptor holds the lock too: the guard does, so that nobody starts in the folder before the
+    last program of a killed stack is gone.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        raise StartupError(_fault(directory, e)) from None
+    try:
+        _lock(directory, fd)
+        _try_to_write(directory)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _lock(directory: Path, fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        who = f" (pid {holder})" if holder.isdigit() else ""
+        raise StartupError(f"{directory} is used by another chatroom up{who}: stop that one, or {CHANGE}") from None
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as e:
+        raise StartupError(_fault(directory, e)) from None
+
+
+def _try_to_write(directory: Path) -> None:
+    """Write as much as Redis needs to begin; a full disk shows here, with a better word than Redis has for it."""
+    trial = directory / "trial"
+    try:
+        with trial.open("wb") as out:
+            out.write(bytes(_TRIAL_BYTES))
+            os.fsync(out.fileno())
+    except OSError as e:
+        raise StartupError(_fault(directory, e)) from None
+    finally:
+        with contextlib.suppress(OSError):
+            trial.unlink(missing_ok=True)
+
+
+def _fault(directory: Path, error: OSError) -> str:
+    """Say in one line what is wrong with the folder and what to change."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk of {directory}: free some, or {CHANGE}"
+    return f"can't write in {directory} ({error.strerror or error}): {CHANGE}"

@@ -1,0 +1,127 @@
+"""`chatroom up` with everything real: two commands on a fresh machine, and nothing left behind."""
+
+import json
+import re
+import signal
+import socket
+import urllib.request
+
+from tests.conftest import StackMaker
+from tests.support import loops
+from tests.support.stack import Stack, wait_gone
+
+SERVICES = ("comet", "logic", "job")
+
+
+def status(url: str) -> int:
+    """GET the URL and return the status."""
+    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - our own http URL
+        return int(response.status)
+
+
+def said(stack: Stack) -> list[str]:
+    """Return the last words of `up`."""
+    return [line for line in stack.lines if line.startswith("chatroom up: ")]
+
+
+def test_the_banner_tells_true_addresses(stack: Stack) -> None:
+    """Each of them answers, and it says what is embedded and how to stop."""
+    text = "\n".join(stack.lines)
+    for address in (
+        stack.ws_url(),
+        f"{stack.logic_url}/docs",
+        stack.grpc(),
+        stack.metrics_url(),
+        stack.job_metrics_url,
+    ):
+        assert address.replace("127.0.0.1", "localhost") in text
+    for url in (stack.http_url() + "/", stack.logic_url + "/docs", stack.metrics_url(), stack.job_metrics_url):
+        assert status(url) == 200
+    host, port = stack.grpc().split(":")
+    socket.create_connection((host, int(port)), timeout=10).close()
+    assert "Press Ctrl-C to stop" in text
+
+
+def test_each_line_stands_behind_its_service(stack: Stack) -> None:
+    """Without a terminal a service logs JSON, a line an event; nothing stands without a name but the banner."""
+    for service in SERVICES:
+        assert any(json.loads(line)["service"] == service for line in stack.lines_of(service)), service
+    nameless = [line for line in stack.lines if not re.match(r"(up|comet|logic|job|kafka|redis) +\| ", line)]
+    assert nameless[1].startswith("ChatRoom is ready")
+
+
+def test_ctrl_c_leaves_nothing_behind(make_stack: StackMaker) -> None:
+    """All drain and end by themselves: exit 0, no traceback, no process."""
+    stack = make_stack(comets=2)
+    pids = stack.pids()
+    assert stack.stop() == 0
+    for name in ("comet-0", "comet-1", "logic", "job"):
+        stack.wait_for_line(rf"up +\| {name} ended with exit code 0")
+    assert "Traceback" not in "\n".join(stack.lines)
+    wait_gone(pids)
+
+
+def test_sigkill_leaves_nothing_behind(make_stack: StackMaker) -> None:
+    """The guard ends what `up` can't."""
+    stack = make_stack()
+    pids = stack.pids()
+    assert len(pids) >= len(SERVICES) + 1
+    stack.signal(signal.SIGKILL)
+    wait_gone(pids)
+
+
+def test_killed_services_are_ready_again(make_stack: StackMaker) -> None:
+    """Each on its own port, while the others run on; and then Ctrl-C ends all as ever."""
+    stack = make_stack()
+    for name in SERVICES:
+        others = [stack.pid_of(other) for other in SERVICES if other != name]
+        stack.kill(name)
+        stack.wait_ready_again(name)
+        assert [stack.pid_of(other) for other in SERVICES if other != name] == others
+    assert stack.stop() == 0
+
+
+def test_services_live_through_restarts_of_the_embedded_servers(make_stack: StackMaker) -> None:
+    """None crashes, and all are ready once Redis and Kafka are back."""
+    stack = make_stack()
+    for name in ("redis", "kafka"):
+        if any(f"{name} started" in line for line in stack.lines):  # with `--kafka apache` one is not embedded
+            stack.kill(name)
+            stack.wait_ready_again(name)
+    for port_url in (stack.metrics_url(), stack.logic_url + "/metrics", stack.job_metrics_url):
+        wait_ready(port_url.replace("/metrics", "/readyz"))
+    assert not [line for line in stack.lines if re.search(r"(comet|logic|job) .*starting it again", line)]
+
+
+def wait_ready(url: str) -> None:
+    """Wait until the service says that it is ready."""
+    loops.wait_until(lambda: ready(url), 30, f"{url} says ready")
+
+
+def ready(url: str) -> bool:
+    """Ask once."""
+    try:
+        return status(url) == 200
+    except OSError:
+        return False
+
+
+def test_a_bad_setting_of_any_service_is_named(make_stack: StackMaker) -> None:
+    """Exit 2, a line a fault, before anything starts."""
+    bad = {"COMET_GRPC_PORT": "many", "LOGIC_NONSENSE": "1", "JOB_PARTITIONS": "-1"}
+    stack = make_stack(environ=bad, start=False).launch()
+    assert stack.wait() == 2
+    for name in bad:
+        assert any(name in line for line in said(stack)), name
+    assert len(said(stack)) == len(bad)
+
+
+def test_a_port_in_use_is_one_line(make_stack: StackMaker) -> None:
+    """It names the port and the setting to change; exit 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        stack = make_stack(environ={"COMET_METRICS_PORT": str(port)}, start=False).launch()
+        assert stack.wait() == 1
+    (line,) = said(stack)
+    assert f"port {port}" in line
+    assert "COMET_METRICS_PORT" in line

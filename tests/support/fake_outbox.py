@@ -1,0 +1,135 @@
+"""Outboxes, leases and Logic as fakes, for unit tests of the forwarder and of the leases: no Redis, no HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import orjson
+
+from common.outbox import Waiting
+from common.registry import Node
+
+Answer = tuple[int, bytes]
+
+
+def waiting(number: int, room: str = "room_1", shard: int = 1, messages: bytes = b'{"content":"x"}') -> Waiting:
+    """Return an entry of an outbox; its ref tells its number."""
+    return Waiting(shard, f"{number}-0".encode(), room.encode(), b"alice", b"Alice", f"r{number}".encode(), 2, messages)
+
+
+class FakeOutbox:
+    """The outboxes of all shards, shared by nodes; each node has its own object over the same lists."""
+
+    def __init__(self, node: str = "node-1", shared: "FakeOutbox | None" = None) -> None:
+        self.node = node
+        self.entries: list[Waiting] = shared.entries if shared else []
+        self.dead: list[tuple[Waiting, str]] = shared.dead if shared else []
+        self.holders: dict[int, str] = shared.holders if shared else {}
+        self.away = False
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.away:
+            raise ConnectionError("Redis is away")
+
+    async def hold(self, shard: int) -> bool:
+        """As Outbox.hold, but that nothing runs out."""
+        await self._answer()
+        return self.holders.setdefault(shard, self.node) == self.node
+
+    async def release(self, shard: int) -> None:
+        """As Outbox.release."""
+        await self._answer()
+        if self.holders.get(shard) == self.node:
+            del self.holders[shard]
+
+    async def read_heads(self, shards: list[int], count: int, _block_ms: int) -> list[Waiting]:
+        """As Outbox.read_heads, but that it does not wait."""
+        await self._answer()
+        return [one for shard in shards for one in [e for e in self.entries if e.shard == shard][:count]]
+
+    async def remove(self, shard: int, outcomes: list[tuple[bytes, str]]) -> bool:
+        """As Outbox.remove."""
+        await self._answer()
+        if self.holders.get(shard) != self.node:
+            return False
+        for entry_id, reason in outcomes:
+            for one in [e for e in self.entries if (e.shard, e.entry_id) == (shard, entry_id)]:
+                self.entries.remove(one)
+                if reason:
+                    self.dead.append((one, reason))
+        return True
+
+
+class FakeLeases:
+    """The shards that a node holds, as long as it is not told otherwise."""
+
+    def __init__(self, *shards: int) -> None:
+        self.shards = list(shards)
+        self.gained = asyncio.Event()
+
+    def held(self) -> list[int]:
+        """As Leases.held."""
+        return list(self.shards)
+
+    def lost(self, shard: int) -> None:
+        """As Leases.lost."""
+        self.shards.remove(shard)
+
+
+class FakeNodes:
+    """A registry that knows so many nodes."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    async def nodes(self) -> dict[str, Node]:
+        """As Registry.nodes."""
+        await asyncio.sleep(0)
+        return {str(i): Node(str(i), "") for i in range(self.count)}
+
+
+class FakeLogic:
+    """An aiohttp session to a Logic that answers as `answer` says, and remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.posts: list[list[dict[str, Any]]] = []
+        self.answer: Callable[[list[dict[str, Any]]], Answer] = succeed
+
+    @asynccontextmanager
+    async def post(self, _url: str, *, data: bytes, headers: dict[str, str]) -> AsyncIterator["_Response"]:
+        """As ClientSession.post."""
+        assert headers == {"Content-Type": "application/json"}
+        await asyncio.sleep(0)
+        sends = orjson.loads(data)["sends"]
+        self.posts.append(sends)
+        yield _Response(*self.answer(sends))
+
+    async def __aenter__(self) -> Self:
+        """Open."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+
+
+class _Response:
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status = status
+        self._body = body
+
+    async def read(self) -> bytes:
+        """As ClientResponse.read."""
+        await asyncio.sleep(0)
+        return self._body
+
+
+def succeed(sends: list[dict[str, Any]]) -> Answer:
+    """Answer that all went well."""
+    return results(["success"] * len(sends))
+
+
+def results(statuses: list[str], reason: str | None = None) -> Answer:
+    """Answer with a status each."""
+    return 200, orjson.dumps({"status": "partial", "results": [{"status": one, "reason": reason} for one in statuses]})
