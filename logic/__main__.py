@@ -1,0 +1,7 @@
+"""`python -m logic`."""
+
+import sys
+
+from logic import app
+
+sys.exit(app.main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""The OpenAPI 3.1 document, made from the table of routes and the pydantic models. Pure.
+
+What it uses beyond 3.0 are hints that an older tool passes over, so that it can be shown as 3.0 (docs_page.py does).
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from logic import replies
+from logic.routes import ROUTES, Route
+
+_REF = "#/components/schemas/"
+
+
+def document(version: str) -> dict[str, Any]:
+    """Return the document of this version of Logic."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ChatRoom Logic",
+            "version": version,
+            "description": "Sends messages to rooms, pushes to users, and tells about rooms.",
+        },
+        "paths": paths,
+        "components": {"schemas": _schemas()},
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(replies.Error, "serialization")]
+    models += [(route.body, "validation") for route in ROUTES if route.body]
+    models += [(route.reply, "serialization") for route in ROUTES if route.reply]
+    _, schemas = models_json_schema(models, ref_template=_REF + "{model}")
+    found: dict[str, Any] = schemas["$defs"]
+    return found
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {"operationId": route.operation, "summary": route.summary}
+    if route.parameters:
+        operation["parameters"] = [
+            {
+                "name": one.name,
+                "in": one.where,
+                "required": one.where == "path",
+                "description": one.text,
+                "schema": one.schema,
+            }
+            for one in route.parameters
+        ]
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(route.body)}}}
+    faults = {str(status): _fault(status, text, route) for status, text in route.faults.items()}
+    return operation | {"responses": {"200": _answer(route), **faults}}
+
+
+def _answer(route: Route) -> dict[str, Any]:
+    if route.reply is None:
+        schema: dict[str, Any] = {"type": "object"} if route.media == "application/json" else {"type": "string"}
+    else:
+        schema = _ref(route.reply)
+    text = (route.reply.__doc__ if route.reply else None) or route.summary
+    return {"description": text, "content": {route.media: {"schema": schema}}}
+
+
+def _fault(status: int, text: str, route: Route) -> dict[str, Any]:
+    schema = {"type": "object"} if route.elsewhere else _ref(replies.Error)
+    answer: dict[str, Any] = {"description": text, "content": {"application/json": {"schema": schema}}}
+    if status == 503 and not route.elsewhere:  # noqa: PLR2004 - an HTTP status is its own name
+        answer["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    return answer
+
+
+def _ref(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": _REF + model.__name__}

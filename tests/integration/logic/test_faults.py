@@ -1,0 +1,227 @@
+"""Kafka or Redis away: what is refused, that nothing is stored, and that it all comes back."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis.asyncio
+from aiokafka.admin import AIOKafkaAdminClient
+
+from logic.replies import Error
+from tests.integration.logic.running import Answer, Logic, Topic, backend_send, comet_send, running, settings_of
+from tests.support.kafka_server import KafkaServer
+from tests.support.metrics import until_sample
+from tests.support.program import Program
+from tests.support.redis_server import RedisServer
+
+
+def _is_refusal(answer: Answer, code: str = "unavailable") -> bool:
+    error = Error.model_validate(answer.json)
+    return (answer.status, error.code) == (503, code) and int(answer.headers["Retry-After"]) > 0
+
+
+@contextmanager
+def _frozen(program: Program) -> Iterator[None]:
+    """Let a server hang while inside, its connections open."""
+    os.kill(program.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(program.pid, signal.SIGCONT)
+
+
+async def test_with_kafka_stopped_everything_is_503_and_nothing_is_stored_until_it_returns(
+    own_kafka: KafkaServer, redis_url: str
+) -> None:
+    """The state is known before a message is stored; when Kafka returns no restart is needed."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    settings = settings_of(own_kafka, topic, redis_url)
+    async with running(settings) as logic, redis.asyncio.Redis.from_url(redis_url) as client:
+        assert (await logic.post("/logic/send", backend_send("room", "before"))).status == 200
+        await asyncio.to_thread(own_kafka.kill)
+        assert "no broker answers" in await logic.unready("kafka")
+        for path, body in (
+            ("/logic/send", backend_send("other", "x", ref="r")),
+            ("/logic/send", comet_send("other", 1)),
+            ("/logic/send/batch", {"sends": [comet_send("other", 1), backend_send("other", "x", ref="r")]}),
+            ("/logic/push", {"userIds": ["a"], "body": "x"}),
+            ("/logic/broadcast", {"body": "x"}),
+        ):
+            assert _is_refusal(await logic.post(path, body)), path
+        assert (await logic.get("/logic/rooms/other/messages")).json["messages"] == []
+        assert await client.keys("chat:{*other*") == []
+        assert (await logic.get("/healthz")).status == 200
+
+        await asyncio.to_thread(own_kafka.start)
+        await asyncio.to_thread(own_kafka.create_topic, topic)
+        await logic.ready()
+        assert (await logic.post("/logic/send", backend_send("room", "after"))).status == 200
+        async with Topic(own_kafka, topic) as records:
+            found = await records.messages(2 if own_kafka.durable else 1)
+        assert [one.first_seq for one in found] == ([1, 2] if own_kafka.durable else [2])
+
+
+async def test_a_kafka_that_hangs_gives_503_with_the_ref_and_a_retry_gets_the_first_id(
+    own_kafka: KafkaServer, redis_url: str
+) -> None:
+    """What was stored before Kafka failed is not stored again; it reaches Kafka in the end."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    patient = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "0.5", "LOGIC_CHECK_SECONDS": "30", "LOGIC_CHECK_TIMEOUT_SECONDS": "1"}
+    async with running(settings_of(own_kafka, topic, redis_url, **patient)) as logic:
+        with _frozen(own_kafka):
+            refused = await logic.post("/logic/send", backend_send("room", "x"))
+            assert _is_refusal(refused)
+        ref = refused.json["ref"]
+        assert ref
+        await logic.ready()
+        again = await _insist(logic, backend_send("room", "x", ref=ref))
+        assert [one["seq"] for one in again.json["messages"]] == [1]
+        assert len((await logic.get("/logic/rooms/room/messages")).json["messages"]) == 1
+        async with Topic(own_kafka, topic) as records:
+            assert "room" in {one.room for one in await records.messages(1)}
+
+
+async def _insist(logic: Logic, body: object) -> Answer:
+    """Repeat a send as its client would."""
+    async with asyncio.timeout(20):
+        while (answer := await logic.post("/logic/send", body)).status == 503:
+            await asyncio.sleep(0.1)
+    assert answer.status == 200
+    return answer
+
+
+async def test_a_batch_that_kafka_does_not_take_is_failed_and_what_is_behind_it_skipped(
+    own_kafka: KafkaServer, redis_url: str
+) -> None:
+    """Each room's first send is failed, its later ones skipped; a retry is produced in order."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    slow_check = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "0.5", "LOGIC_CHECK_SECONDS": "30"}
+    sends = [comet_send("a", 1), comet_send("b", 1), comet_send("a", 2), comet_send("c d", 1), comet_send("a", 3)]
+    async with running(settings_of(own_kafka, topic, redis_url, **slow_check)) as logic:
+        with _frozen(own_kafka):
+            answer = await logic.post("/logic/send/batch", {"sends": sends})
+        assert (answer.status, answer.json["status"]) == (200, "partial")
+        assert [one["status"] for one in answer.json["results"]] == [
+            "failed",
+            "failed",
+            "skipped",
+            "rejected",
+            "skipped",
+        ]
+        await logic.ready()
+        async with asyncio.timeout(20):
+            while "failed" in {one["status"] for one in await _results(logic, sends)}:
+                await asyncio.sleep(0.1)
+        async with Topic(own_kafka, topic) as records:
+            found = await records.messages(4)
+    firsts = list(dict.fromkeys(one.first_seq for one in found if one.room == "a"))
+    assert firsts == [1, 2, 3]
+
+
+async def _results(logic: Logic, sends: list[dict[str, object]]) -> list[dict[str, str]]:
+    answer = await logic.post("/logic/send/batch", {"sends": sends})
+    results: list[dict[str, str]] = [{"status": "failed"}] if answer.status == 503 else answer.json["results"]
+    return results
+
+
+async def test_with_redis_away_comets_sends_go_on_and_the_rest_is_503(
+    kafka: KafkaServer, topic: str, records: Topic, own_redis: RedisServer
+) -> None:
+    """What needs Redis is refused at once; what needs Kafka alone is not."""
+    async with running(settings_of(kafka, topic, own_redis.url)) as logic:
+        await asyncio.to_thread(own_redis.kill)
+        assert await logic.unready("redis")
+        assert _is_refusal(await logic.post("/logic/send", backend_send("room", "x")))
+        for path in ("/logic/rooms", "/logic/rooms/a/messages", "/logic/rooms/a/online", "/logic/online"):
+            assert _is_refusal(await logic.get(path)), path
+        assert (await logic.post("/logic/send", comet_send("room", 1))).status == 200
+        mixed = {"sends": [comet_send("room", 2), backend_send("room", "x", ref="r")]}
+        answer = await logic.post("/logic/send/batch", mixed)
+        assert [one["status"] for one in answer.json["results"]] == ["success", "failed"]
+        assert (await logic.post("/logic/broadcast", {"body": "x"})).status == 200
+        await asyncio.to_thread(own_redis.start)
+        await logic.ready()
+        assert (await logic.post("/logic/send", backend_send("room", "x"))).status == 200
+    assert len(await records.messages(4)) == 4
+
+
+async def test_with_nothing_there_at_the_start_it_waits_and_says_for_what(
+    own_kafka: KafkaServer, own_redis: RedisServer
+) -> None:
+    """Neither Kafka nor Redis need to be there first."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    await asyncio.to_thread(own_kafka.kill)
+    await asyncio.to_thread(own_redis.kill)
+    async with running(settings_of(own_kafka, topic, own_redis.url), ready=False) as logic:
+        assert "no broker answers at 127.0.0.1" in await logic.unready("kafka")
+        assert await logic.unready("redis")
+        assert _is_refusal(await logic.post("/logic/send", comet_send("room", 1)))
+        await asyncio.to_thread(own_redis.start)
+        await asyncio.to_thread(own_kafka.start)
+        await asyncio.to_thread(own_kafka.create_topic, topic)
+        await logic.ready()
+        assert (await logic.post("/logic/send", backend_send("room", "x"))).status == 200
+
+
+async def test_a_missing_topic_is_named_and_never_made_by_accident(kafka: KafkaServer, redis_url: str) -> None:
+    """Brokers that create topics when asked for one are not asked; once somebody creates it all is well."""
+    name = "not-there-yet-" + os.urandom(4).hex()
+    async with running(settings_of(kafka, name, redis_url), ready=False) as logic:
+        reason = await logic.unready("kafka")
+        while reason == "not connected yet":
+            reason = await logic.unready("kafka")
+        assert f"the topic {name} does not exist: create it" in reason
+        assert _is_refusal(await logic.post("/logic/send", comet_send("room", 1)))
+        assert name not in await _topics(kafka)
+        await asyncio.to_thread(kafka.create_topic, name)
+        await logic.ready()
+        assert (await logic.post("/logic/send", comet_send("room", 1))).status == 200
+
+
+async def _topics(kafka: KafkaServer) -> list[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.brokers)
+    await admin.start()
+    try:
+        found: list[str] = await admin.list_topics()
+    finally:
+        await admin.close()
+    return found
+
+
+async def test_past_a_bound_requests_are_refused_as_overloaded(own_kafka: KafkaServer, redis_url: str) -> None:
+    """Requests in work and bytes that wait for Kafka are bounded; the newest is refused, the others go on."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    bounds = {"LOGIC_MAX_REQUESTS": "5", "LOGIC_CHECK_SECONDS": "30", "LOGIC_PRODUCE_TIMEOUT_SECONDS": "10"}
+    async with running(settings_of(own_kafka, topic, redis_url, **bounds)) as logic:
+        with _frozen(own_kafka):
+            waiting = [asyncio.ensure_future(logic.post("/logic/send", comet_send(f"room_{n}", 1))) for n in range(5)]
+            refused = await _until_overloaded(logic)
+            assert _is_refusal(refused, "overloaded")
+        assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
+
+
+async def _until_overloaded(logic: Logic) -> Answer:
+    async with asyncio.timeout(20):
+        while (answer := await logic.get("/openapi.json")).status == 200:
+            await asyncio.sleep(0.01)
+    return answer
+
+
+async def test_past_the_queues_bytes_sends_are_refused_as_overloaded(own_kafka: KafkaServer, redis_url: str) -> None:
+    """Nothing of what is refused is stored."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    bounds = {
+        "LOGIC_PRODUCE_QUEUE_BYTES": "65536",
+        "LOGIC_CHECK_SECONDS": "30",
+        "LOGIC_PRODUCE_TIMEOUT_SECONDS": "10",
+    }
+    async with running(settings_of(own_kafka, topic, redis_url, **bounds)) as logic:
+        with _frozen(own_kafka):
+            waiting = asyncio.ensure_future(logic.post("/logic/broadcast", {"body": "x" * 70_000}))
+            metrics = f"http://127.0.0.1:{logic.settings.http_bind_port}/metrics"
+            await until_sample(metrics, "logic_produce_waiting_bytes", 70_000)
+            assert _is_refusal(await logic.post("/logic/send", backend_send("room", "x")), "overloaded")
+        assert (await waiting).status == 200
+        assert (await logic.get("/logic/rooms/room/messages")).json["messages"] == []

@@ -1,0 +1,104 @@
+"""What all routes have in common, the OpenAPI document and its page."""
+
+import re
+from typing import Any
+
+from logic.replies import Error
+from logic.routes import ROUTES
+from tests.integration.logic.running import Logic, comet_send
+
+
+async def test_an_unknown_route_is_404_and_a_wrong_method_405_in_json(logic: Logic) -> None:
+    """With the same body as any other fault; 405 says what is allowed."""
+    unknown = await logic.get("/logic/nothing")
+    wrong = await logic.get("/logic/send")
+    assert (unknown.status, Error.model_validate(unknown.json).code) == (404, "not_found")
+    assert (wrong.status, Error.model_validate(wrong.json).code) == (405, "method_not_allowed")
+    assert wrong.headers["Allow"] == "POST"
+    assert (await logic.call("DELETE", "/logic/rooms")).status == 405
+
+
+async def test_health_and_metrics_are_served_beside_the_api(logic: Logic) -> None:
+    """As on every service."""
+    assert (await logic.get("/healthz")).json == {"status": "ok"}
+    assert (await logic.get("/readyz")).json == {"status": "ok", "reasons": {}, "warnings": {}}
+    metrics = await logic.get("/metrics")
+    assert metrics.headers["Content-Type"].startswith("text/plain")
+    assert 'logic_sends_total{result="skipped",source="comet"}' in metrics.json
+
+
+async def test_bodies_need_no_content_type_and_may_be_compressed(logic: Logic) -> None:
+    """What curl -d sends says form data; that is no reason to refuse JSON."""
+    for headers in ({"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Type": "text/plain"}):
+        assert (await logic.post("/logic/send", comet_send("room", 1), headers=headers)).status == 200
+    async with logic.session.post("/logic/send", json=comet_send("room", 1), compress="gzip") as answer:
+        assert answer.status == 200
+
+
+async def test_the_document_describes_every_route_and_nothing_else(logic: Logic) -> None:
+    """Paths and methods of the document are those that answer."""
+    document = (await logic.get("/openapi.json")).json
+    described = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
+    assert described == {(route.method, route.path) for route in ROUTES}
+    for method, path in described:
+        answer = await logic.call(method, path.replace("{roomId}", "room"))
+        assert answer.status not in {404, 405, 500}, path
+        assert str(answer.status) in document["paths"][path][method.lower()]["responses"], path
+
+
+async def test_the_document_is_sound(logic: Logic) -> None:
+    """References resolve, ids are unique, path parameters are declared, every answer has a description and a schema."""
+    document = (await logic.get("/openapi.json")).json
+    assert document["openapi"].startswith("3.1")
+    assert set(document) == {"openapi", "info", "paths", "components"}
+    schemas = document["components"]["schemas"]
+    for reference in _references(document):
+        assert reference.removeprefix("#/components/schemas/") in schemas
+    operations = {path: list(found.items()) for path, found in document["paths"].items()}
+    names = [operation["operationId"] for found in operations.values() for _, operation in found]
+    assert len(names) == len(set(names))
+    for path, found in operations.items():
+        for method, operation in found:
+            declared = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
+            assert declared == set(re.findall(r"{(\w+)}", path))
+            assert ("requestBody" in operation) == (method == "post")
+            assert "200" in operation["responses"]
+            for answer in operation["responses"].values():
+                assert answer["description"]
+                assert all("schema" in content for content in answer["content"].values())
+    assert {"400", "413", "503"} < set(document["paths"]["/logic/send"]["post"]["responses"])
+    assert "Retry-After" in document["paths"]["/logic/send"]["post"]["responses"]["503"]["headers"]
+    assert schemas["Send"]["required"] == ["roomId", "userId", "userName", "messages"]
+    assert "null" not in str(_types(schemas))
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if "$ref" in value else []
+        return own + [found for part in value.values() for found in _references(part)]
+    return [found for part in value for found in _references(part)] if isinstance(value, list) else []
+
+
+def _types(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {str(value["type"])} if "type" in value else set()
+        return own.union(*(_types(part) for part in value.values()))
+    return set().union(*(_types(part) for part in value)) if isinstance(value, list) else set()
+
+
+async def test_the_page_loads_nothing_from_elsewhere(logic: Logic) -> None:
+    """Everything it names is served from here, and its policy forbids the rest."""
+    page = await logic.get("/docs")
+    assert page.status == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    names = re.findall(r'(?:src|href)="([^"]+)"', page.json)
+    assert {"docs/start.js", "docs/swagger-ui-bundle.js", "docs/swagger-ui.css"} <= set(names)
+    assert not [name for name in names if "//" in name]
+    for name in names:
+        async with logic.session.get(f"/{name}") as answer:
+            assert answer.status == 200, name
+            if name.endswith(("start.js", ".html")):
+                assert "//" not in await answer.text()
+    assert (await logic.get("/docs/nothing.js")).status == 404
+    assert (await logic.get("/docs/..%2Fapp.py")).status == 404

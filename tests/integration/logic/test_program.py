@@ -1,0 +1,214 @@
+"""`python -m logic` as an operator meets it: how it starts, logs and drains, and what its faults look like."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import aiohttp
+import pytest
+import redis
+
+from chatroom.guard import Guard
+from common import keys
+from tests.integration.logic.running import Topic, backend_send, comet_send
+from tests.support.kafka_server import KafkaServer
+from tests.support.metrics import until_sample
+from tests.support.ports import free_port
+from tests.support.program import Program
+
+EXIT_TIMEOUT_S = 30.0
+
+
+class LogicProgram(Program):
+    """One `python -m logic`."""
+
+    def __init__(self, guard: Guard, directory: Path, settings: Mapping[str, str]) -> None:
+        super().__init__(guard, "logic", directory)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._settings = settings
+
+    def argv(self) -> list[str]:
+        """As an operator starts it."""
+        return [sys.executable, "-m", "logic", "--http-bind-port", str(self.port)]
+
+    def environ(self) -> Mapping[str, str]:
+        """Nothing but its settings and what any program needs."""
+        return {"PATH": os.environ["PATH"], "CHAT_LOG_FORMAT": "json", **self._settings}
+
+    def answers(self) -> bool:
+        """Ask whether it is ready."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310 - our own URL
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def end(self) -> int:
+        """SIGTERM it and return its exit code."""
+        assert self._running is not None
+        running = self._running
+        self.stop()
+        return running.returncode
+
+    def lines(self) -> list[dict[str, object]]:
+        """Return what it logged."""
+        return [json.loads(line) for line in self.log.splitlines()]
+
+
+@pytest.fixture
+def settings(kafka: KafkaServer, topic: str, redis_url: str) -> dict[str, str]:
+    """The settings for the worker's servers."""
+    return {
+        **kafka.settings,
+        "CHAT_KAFKA_BROKERS": kafka.brokers,
+        "CHAT_KAFKA_TOPIC": topic,
+        "CHAT_REDIS_URL": redis_url,
+        "LOGIC_HTTP_BIND_IP": "127.0.0.1",
+    }
+
+
+@pytest.fixture
+def program(guard: Guard, tmp_path: Path, settings: dict[str, str]) -> Iterator[LogicProgram]:
+    """A Logic as a process of its own."""
+    with LogicProgram(guard, tmp_path, settings) as it:
+        yield it
+
+
+async def test_it_logs_the_seeds_words_and_ends_with_0(program: LogicProgram, records: Topic) -> None:
+    """`Received POST /logic/send` and `handleSend successfully`, with room, id and seq, for sends and batches."""
+    async with aiohttp.ClientSession(program.url) as session:
+        await (await session.post("/logic/send", json=backend_send("room_a", "x"))).read()
+        await (await session.post("/logic/send/batch", json={"sends": [comet_send("room_b", 5)]})).read()
+    await records.records(2)
+    assert await asyncio.to_thread(program.end) == 0
+    lines = program.lines()
+    assert {line["service"] for line in lines} == {"logic"}
+    received = [line for line in lines if str(line["event"]).startswith("Received POST /logic/send")]
+    done = [line for line in lines if line["event"] == "handleSend successfully"]
+    assert [line["room"] for line in received] == ["room_a", "room_b"]
+    assert [(line["room"], line["seq"], line["level"]) for line in done] == [
+        ("room_a", 1, "info"),
+        ("room_b", 5, "info"),
+    ]
+    assert done[1]["id"] == "1700000000005-0"
+    assert "Traceback" not in program.log
+
+
+async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
+    guard: Guard, tmp_path: Path, settings: dict[str, str], own_kafka: KafkaServer
+) -> None:
+    """A send that waits for Kafka when SIGTERM comes is acknowledged before Logic ends, with 0."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
+    program = LogicProgram(guard, tmp_path, settings | own)
+    await asyncio.to_thread(program.start)
+    async with aiohttp.ClientSession(program.url) as session:
+        os.kill(own_kafka.pid, signal.SIGSTOP)
+        try:
+            sent = asyncio.ensure_future(session.post("/logic/send", json=comet_send("room", 1)))
+            await until_sample(f"{program.url}/metrics", "logic_produce_waiting_bytes", 1)
+            ended = asyncio.ensure_future(asyncio.to_thread(program.end))
+            async with asyncio.timeout(EXIT_TIMEOUT_S):
+                while await _listens(program.port):
+                    await asyncio.sleep(0.02)
+            assert not sent.done()
+        finally:
+            os.kill(own_kafka.pid, signal.SIGCONT)
+        assert (await sent).status == 200
+    assert await ended == 0
+    async with Topic(own_kafka, topic) as records:
+        assert len(await records.messages(1)) == 1
+
+
+async def test_a_drain_ends_in_time_although_kafka_never_answers(
+    guard: Guard, tmp_path: Path, settings: dict[str, str], own_kafka: KafkaServer
+) -> None:
+    """What hangs behind Logic does not hold it up past `drain_seconds`, nor changes the exit code."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
+    hasty = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "60", "LOGIC_DRAIN_SECONDS": "3"}
+    program = LogicProgram(guard, tmp_path, settings | own | hasty)
+    await asyncio.to_thread(program.start)
+    async with aiohttp.ClientSession(program.url) as session:
+        os.kill(own_kafka.pid, signal.SIGSTOP)
+        try:
+            sent = asyncio.ensure_future(session.post("/logic/send", json=comet_send("room", 1)))
+            await until_sample(f"{program.url}/metrics", "logic_produce_waiting_bytes", 1)
+            began = time.monotonic()
+            assert await asyncio.to_thread(program.end) == 0
+            assert time.monotonic() - began < 3 + 2  # the rest is the end of the interpreter on a busy machine
+        finally:
+            os.kill(own_kafka.pid, signal.SIGCONT)
+        with pytest.raises(aiohttp.ClientError):
+            await sent
+    assert "Traceback" not in program.log
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionError:
+        return False
+    writer.close()
+    return True
+
+
+def _fails(settings: Mapping[str, str], *flags: str) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": os.environ["PATH"], **settings}
+    return subprocess.run(
+        [sys.executable, "-m", "logic", *flags],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=EXIT_TIMEOUT_S,
+        check=False,
+    )
+
+
+def test_another_number_of_shards_is_one_line_and_exit_1(settings: dict[str, str], redis_url: str) -> None:
+    """The line says what to set."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.SHARDS, 8)
+    done = _fails(settings, "--http-bind-port", str(free_port()))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "8 shards" in line
+    assert "CHAT_SHARDS" in line
+
+
+def test_a_port_in_use_is_one_line_and_exit_1(program: LogicProgram, settings: dict[str, str]) -> None:
+    """The line names the port and the setting."""
+    done = _fails(settings, "--http-bind-port", str(program.port))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert str(program.port) in line
+    assert "LOGIC_HTTP_BIND_PORT" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "code"),
+    [
+        ({"LOGIC_MAX_BODY_BYTES": "many"}, "LOGIC_MAX_BODY_BYTES", 2),
+        ({"LOGIC_COLOUR": "red"}, "LOGIC_COLOUR", 2),
+        ({"LOGIC_MAX_CONTENT_BYTES": "1000000"}, "max_content_bytes", 2),
+        ({"CHAT_KAFKA_BROKERS": "host:port"}, "CHAT_KAFKA_BROKERS", 2),
+        ({"CHAT_REDIS_URL": "host:port"}, "CHAT_REDIS_URL", 2),
+    ],
+)
+def test_a_bad_setting_is_one_line_that_names_it(
+    settings: dict[str, str], changes: dict[str, str], named: str, code: int
+) -> None:
+    """No traceback, whichever part finds it."""
+    done = _fails(settings | changes, "--http-bind-port", str(free_port()))
+    assert done.returncode == code
+    (line,) = done.stderr.splitlines()
+    assert named in line
