@@ -1,0 +1,97 @@
+"""The gRPC side of one Comet node: a channel, its three calls, counted and timed, and what their failures mean.
+
+A failure is said in the product's own words. Unavailable: the node can't be reached, goes away or takes too long, or
+something else has its address. Overloaded: it refuses for now. Internal: it failed, perhaps for what was pushed.
+BadRequest: it will never take this.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import grpc
+
+from common.errors import BadRequest, ChatError, Internal, Overloaded, Unavailable
+from job import metrics
+from protos.comet_pb2 import (
+    BroadcastReply,
+    BroadcastReq,
+    BroadcastRoomReply,
+    BroadcastRoomReq,
+    PushMsgReply,
+    PushMsgReq,
+)
+from protos.comet_pb2_grpc import CometStub
+
+Q = TypeVar("Q", BroadcastReq, BroadcastRoomReq, PushMsgReq)
+A = TypeVar("A", BroadcastReply, BroadcastRoomReply, PushMsgReply)
+
+_OPTIONS: Final = (
+    # A peer that vanished without a word is noticed while a call is open, not after the kernel's 15 minutes.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A node that starts again is found at once: the pusher has backoffs of its own.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.enable_retries", 0),
+    # Two nodes at one address are one after the other; the second must not inherit the first's connection.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_send_message_length", -1),
+)
+_FAULTS: Final[dict[grpc.StatusCode, type[ChatError]]] = {
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,
+    grpc.StatusCode.ABORTED: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Unavailable,
+    grpc.StatusCode.UNIMPLEMENTED: Unavailable,
+    grpc.StatusCode.UNAUTHENTICATED: Unavailable,
+    grpc.StatusCode.PERMISSION_DENIED: Unavailable,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.UNKNOWN: Internal,
+    grpc.StatusCode.INTERNAL: Internal,
+    grpc.StatusCode.DATA_LOSS: Internal,
+}
+
+
+class CometClient:
+    """The calls to one node. Each raises a ChatError whose `retriable` says whether to try again."""
+
+    def __init__(self, address: str) -> None:
+        # gRPC connects with the first call.
+        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._stub = CometStub(self._channel)
+
+    async def broadcast_room(self, request: BroadcastRoomReq, timeout_s: float) -> BroadcastRoomReply:
+        """Push to rooms; the reply names those to push again and those never to."""
+        return await _call("broadcast_room", self._stub.BroadcastRoom, request, timeout_s)
+
+    async def push_msg(self, request: PushMsgReq, timeout_s: float) -> None:
+        """Push to users."""
+        await _call("push_msg", self._stub.PushMsg, request, timeout_s)
+
+    async def broadcast(self, request: BroadcastReq, timeout_s: float) -> None:
+        """Push to everybody."""
+        await _call("broadcast", self._stub.Broadcast, request, timeout_s)
+
+    async def close(self) -> None:
+        """End the connection and whatever call is open."""
+        await self._channel.close()
+
+
+async def _call(name: str, method: Callable[..., Awaitable[A]], request: Q, timeout_s: float) -> A:
+    started = time.perf_counter()
+    try:
+        reply = await method(request, timeout=timeout_s)
+    except grpc.aio.AioRpcError as e:
+        metrics.CALL_FAILED[name].inc()
+        raise _fault(e) from None
+    finally:
+        metrics.PUSH_SECONDS[name].observe(time.perf_counter() - started)
+    metrics.CALL_OK[name].inc()
+    return reply
+
+
+def _fault(error: grpc.aio.AioRpcError) -> ChatError:
+    return _FAULTS.get(error.code(), BadRequest)(f"{error.code().name}: {error.details()}")

@@ -1,0 +1,184 @@
+"""Hop 7 of 9: the consumer, one member of the group; from Kafka (logic/producer.py), to job/dispatcher.py.
+
+Owns what is fetched and decoded. A record's offset is committed only when the record and all before it in its partition
+are finished: pushed, given up, or parked as a dead letter. So nothing is lost when Job dies, and what was not committed
+comes again, which Comet notices.
+
+When full (job/progress.py): that partition is not fetched from, the others are. When Kafka is away: aiokafka connects
+again by itself, and where it can't go on, the consumer joins anew with a backoff. When partitions are taken away:
+nothing is fetched, what is in flight gets a moment to finish, what finished is committed.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from common import logs
+from common.backoff import Backoff
+from common.errors import BadRequest
+from common.health import Health
+from job import kafka
+from job.config import Settings
+from job.dead_letter import DeadLetters
+from job.dispatcher import Dispatcher
+from job.lag import Lag
+from job.partitions import Partitions
+from job.record import Record
+
+AT_ONCE: Final = 500  # records dispatched together: some 10 ms of work between two looks at other tasks
+COMMIT_S: Final = 0.2
+# A fetch costs Job and Kafka 0.6 ms together, however little it brings: the more records come, the longer is the pause.
+PAUSE_PER_RECORD_S: Final = 0.001
+LONGEST_PAUSE_S: Final = 0.008
+FETCH_MS: Final = 1000
+FULL_FETCH_MS: Final = 50  # while another partition may get room again at any moment
+# The group waits for a member that lets go for as long as for one that is silent.
+REVOKED_SHARE: Final = 0.4
+
+log = logs.get()
+
+
+class Consumer:
+    """A member of the group, again and again until it is stopped."""
+
+    def __init__(
+        self, index: int, settings: Settings, dispatcher: Dispatcher, dead_letters: DeadLetters, health: Health
+    ) -> None:
+        self._index = index
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._dead_letters = dead_letters
+        self._health = health
+        self._name = f"consumer_{index}"
+        self._log = log.bind()  # a third of the cost, for the one line that every record may write
+        self._partitions = Partitions(settings.kafka_topic, dispatcher.relieve)
+        self._kafka: AIOKafkaConsumer | None = None  # while a member
+        self._taking = False  # between having fetched records and having given them to the dispatcher
+        self._stopping = asyncio.Event()
+        self._stop_by = 0.0  # monotonic
+
+    def stop(self, by: float) -> None:
+        """Ask to finish what is in flight, by `by` (monotonic) at the latest, then to commit and leave."""
+        self._stop_by = by
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Be a member until stopped."""
+        self._health.bad(self._name, "joining the group")
+        async with asyncio.TaskGroup() as tasks:
+            membership = tasks.create_task(self._join())
+            await self._stopping.wait()
+            if self._kafka is None:  # not a member: nothing is in flight
+                membership.cancel()
+
+    async def _join(self) -> None:
+        backoff = Backoff(0.2, 5.0)
+        while not self._stopping.is_set():
+            try:
+                async with kafka.member(self._settings, f"job-{self._index}", self._let_go) as self._kafka:
+                    backoff.reset()
+                    await self._serve(self._kafka)
+            except* kafka.FAULTS as group:
+                why = kafka.reasons(group)
+                log.warning("Kafka failed a consumer, which joins anew", consumer=self._index, why=why)
+                self._health.bad(self._name, why)
+            self._kafka = None
+            await backoff.wait()
+
+    async def _serve(self, consumer: AIOKafkaConsumer) -> None:
+        """Fetch and commit until stopped; then finish."""
+        self._partitions.forget()
+        async with asyncio.TaskGroup() as tasks:
+            committing = tasks.create_task(self._commit_forever(consumer))
+            fetching = tasks.create_task(self._fetch_forever(consumer))
+            await self._stopping.wait()
+            if not self._taking:
+                fetching.cancel()
+            await asyncio.wait({fetching})
+            committing.cancel()
+        await self._partitions.let_go(consumer.commit, self._stop_by)
+
+    async def _let_go(self) -> None:
+        """Give all partitions back: the group is about to share them out anew."""
+        if self._kafka is not None:
+            moment_s = self._settings.kafka_session_timeout_ms / 1000 * REVOKED_SHARE
+            await self._partitions.let_go(self._kafka.commit, time.monotonic() + moment_s)
+
+    async def _commit_forever(self, consumer: AIOKafkaConsumer) -> None:
+        lag = Lag(consumer, self._partitions, self._health, self._name, self._settings)
+        while True:
+            lag.observe()
+            await asyncio.sleep(COMMIT_S)
+            await self._partitions.commit(consumer.commit)
+
+    async def _fetch_forever(self, consumer: AIOKafkaConsumer) -> None:
+        while not self._stopping.is_set():
+            batches = await self._fetch(consumer)
+            if batches:
+                with _paused(consumer, set(batches)):
+                    self._taking = True
+                    taken = self._take(batches)
+                    await self._dispatcher.dispatch(taken)
+                    self._taking = False
+                    if len(taken) < AT_ONCE:  # else there is a backlog, which waits for nothing
+                        await asyncio.sleep(_pause_s(len(taken)))
+
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+        full = self._partitions.full()
+        open_ones = [tp for tp in consumer.assignment() if tp.partition not in full] if full else []
+        if full and not open_ones:
+            await self._partitions.move(FULL_FETCH_MS / 1000)
+            return {}
+        timeout_ms = FULL_FETCH_MS if full else FETCH_MS
+        fetched: Mapping[TopicPartition, list[ConsumerRecord]]
+        fetched = await consumer.getmany(*open_ones, timeout_ms=timeout_ms, max_records=AT_ONCE)
+        return fetched
+
+    def _take(self, batches: Mapping[TopicPartition, list[ConsumerRecord]]) -> list[Record]:
+        """Decode what came and account for it; what can't be read becomes a dead letter."""
+        taken: list[Record] = []
+        for tp, sources in batches.items():
+            progress = self._partitions[tp.partition]
+            for source in sources:
+                record = progress.add(source.offset, source.timestamp, len(source.value or b""))
+                try:
+                    body = record.decode(source)
+                except BadRequest as e:
+                    self._dead_letters.put(record, source, e.message)
+                else:
+                    self._show(record, body)
+                    taken.append(record)
+        return taken
+
+    def _show(self, record: Record, body: str) -> None:
+        self._log.info(
+            "[Consumer %d] Received PushMsg: Type: %d, Operation: %d, roomId: %s, msg: %.1000s",
+            self._index,
+            record.type,
+            record.operation,
+            record.room,
+            body,
+        )
+
+
+def _pause_s(records: int) -> float:
+    """Return how long to wait before the next fetch.
+
+    It ends on the beat, the same for all consumers: what they fetch together goes to a node in one call.
+    """
+    beat_s = min(LONGEST_PAUSE_S, PAUSE_PER_RECORD_S * max(1, records))
+    return beat_s - time.monotonic() % beat_s
+
+
+@contextmanager
+def _paused(consumer: AIOKafkaConsumer, partitions: set[TopicPartition]) -> Iterator[None]:
+    """Keep aiokafka from fetching ahead: what it would get now is one record, and a moment later many."""
+    consumer.pause(*partitions)
+    try:
+        yield
+    finally:
+        consumer.resume(*(partitions & consumer.assignment()))  # some may have been taken away meanwhile

@@ -1,0 +1,74 @@
+"""The directory: which nodes live. Read from the registry every second, and at once when an unknown node is named.
+
+When Redis is away: `blind`; the nodes last seen stand, and job/dispatcher.py pushes to all of them. Who is missing
+right after that is kept for a while: its life may have run out only because it could not renew it.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from common import logs
+from common.health import Health
+from common.redis_client import AWAY, TIMEOUT_S
+from common.registry import RENEW_S, Registry
+from job.fleet import Fleet
+
+REFRESH_S: Final = 1.0
+GRACE_S: Final = 2.0 * RENEW_S + REFRESH_S
+_MOST_ABSENT: Final = 10_000  # past it they are forgotten, and looked for once more
+
+log = logs.get()
+
+
+class Directory:
+    """Keeps the fleet as the registry says."""
+
+    def __init__(self, registry: Registry, fleet: Fleet, health: Health) -> None:
+        self.blind = False  # Redis did not answer the last question
+        self._registry = registry
+        self._fleet = fleet
+        self._health = health
+        self._doubtful_until = 0.0
+        self._absent: set[str] = set()  # looked for and not found: an incarnation that died never comes back
+        self._refreshing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Refresh forever."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(REFRESH_S)
+
+    async def refresh(self) -> None:
+        """Ask the registry once."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S * 2):
+                nodes = await self._registry.nodes()
+        except (*AWAY, RedisError) as e:
+            self.lose(e)
+            return
+        self.blind = False
+        self._health.good("redis")
+        self._fleet.adopt(nodes, keep_missing=time.monotonic() < self._doubtful_until)
+        self._absent -= nodes.keys()
+
+    def lose(self, error: BaseException) -> None:
+        """Hear that Redis did not answer."""
+        if not self.blind:
+            log.warning("Redis is away: pushes go to all nodes last seen", error=str(error) or type(error).__name__)
+        self.blind = True
+        self._health.bad("redis", str(error) or type(error).__name__)
+        self._doubtful_until = time.monotonic() + GRACE_S
+
+    async def look_for(self, incarnations: Collection[str]) -> None:
+        """Refresh now if a node is named that is neither known nor known to be gone."""
+        async with self._refreshing:
+            unknown = {one for one in incarnations if self._fleet.get(one) is None} - self._absent
+            if unknown:
+                await self.refresh()
+                if len(self._absent) > _MOST_ABSENT:
+                    self._absent.clear()
+                self._absent |= {one for one in unknown if self._fleet.get(one) is None}

@@ -1,0 +1,99 @@
+"""The partitions that one consumer has: their records in flight, and the commits of what is finished.
+
+Commits are off the path of the records: a few a second, and one whenever partitions are let go of. One that fails is
+made good by the next; offsets only ever name what is finished, so a commit that never comes repeats records and loses
+none.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+
+from common import logs
+from job import kafka, metrics
+from job.progress import Progress
+
+COMMIT_TIMEOUT_S: Final = 2.0
+
+Commit = Callable[[dict[TopicPartition, int]], Awaitable[Any]]
+
+log = logs.get()
+
+
+class Partitions:
+    """Progress by partition; a partition is here from its first record on until it is let go of."""
+
+    def __init__(self, topic: str, hurry: Callable[[], None]) -> None:
+        self._topic = topic
+        self._hurry = hurry  # called while somebody waits for records to finish
+        self._progress: dict[int, Progress] = {}
+        self._full: set[int] = set()  # those that had no room at the last look
+        self._moved = asyncio.Event()  # a record finished
+        self._committing = asyncio.Lock()  # so that an older commit never overtakes a newer
+
+    def __getitem__(self, partition: int) -> Progress:
+        progress = self._progress.get(partition)
+        if progress is None:
+            progress = self._progress[partition] = Progress(self._moved.set)
+        return progress
+
+    def position(self, partition: int) -> int | None:
+        """Return the offset up to which the partition is finished; None if no record came yet."""
+        progress = self._progress.get(partition)
+        return None if progress is None else progress.advance()
+
+    def full(self) -> set[int]:
+        """Return the partitions that may not be fetched from now."""
+        full = {partition for partition, progress in self._progress.items() if progress.full}
+        if full:
+            self._hurry()
+        metrics.FULL.inc(len(full - self._full))
+        self._full = full
+        return full
+
+    def forget(self) -> None:
+        """Begin anew: whatever is in flight will come again."""
+        self._progress = {}
+
+    async def commit(self, commit: Commit) -> None:
+        """Commit what finished since the last time."""
+        await self._commit(commit, self._progress)
+
+    async def let_go(self, commit: Commit, by: float) -> None:
+        """Wait until all is finished, or until `by` (monotonic); commit and forget all partitions."""
+        progress, self._progress = self._progress, {}
+        while (unfinished := sum(one.unfinished for one in progress.values())) and time.monotonic() < by:
+            self._hurry()
+            await self.move(by - time.monotonic())
+        if unfinished:
+            metrics.UNFINISHED.inc(unfinished)
+            log.warning("Records let go of unfinished; they will come again", records=unfinished)
+        await self._commit(commit, progress)
+
+    async def move(self, at_most_s: float) -> None:
+        """Wait until a record finishes, or for so long."""
+        self._moved.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                await self._moved.wait()
+
+    async def _commit(self, commit: Commit, progress: dict[int, Progress]) -> None:
+        async with self._committing:
+            ready = {n: one for n, one in progress.items() if one.advance() != one.committed}
+            offsets = {TopicPartition(self._topic, n): one.position for n, one in ready.items()}
+            if not offsets:
+                return
+            try:
+                async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                    await commit(offsets)
+            except kafka.FAULTS as e:
+                metrics.NOT_COMMITTED.inc()
+                log.warning("Offsets not committed", why=str(e) or type(e).__name__)
+                return
+            metrics.COMMITTED.inc()
+            for tp, offset in offsets.items():
+                ready[tp.partition].committed = offset

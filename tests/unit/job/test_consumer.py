@@ -1,0 +1,313 @@
+"""A consumer: what it fetches, when it stops to, and how it leaves. Kafka is a fake."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from common.health import Health
+from job import consumer as module
+from job import progress
+from job.config import Settings
+from job.consumer import Consumer
+from job.record import PUSHED, Record
+from protos.job_pb2 import PushMsg
+from tests.support.eventually import eventually
+from tests.unit.job.fakes import Source, source
+
+P0, P1 = TopicPartition("my-topic", 0), TopicPartition("my-topic", 1)
+
+
+class FakeMember:
+    """aiokafka's consumer, as far as Job uses it."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[TopicPartition, list[Source]] = {P0: [], P1: []}
+        self.paused: set[TopicPartition] = set()
+        self.asked: list[tuple[TopicPartition, ...]] = []
+        self.committed: dict[TopicPartition, int] = {}
+        self.fault: Exception | None = None
+        self.arrived = asyncio.Event()
+        self.left = False
+
+    def put(self, tp: TopicPartition, *sources: Source) -> None:
+        """Let records arrive."""
+        self.waiting[tp] += sources
+        self.arrived.set()
+
+    def assignment(self) -> set[TopicPartition]:
+        """Both."""
+        return set(self.waiting)
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int, max_records: int
+    ) -> dict[TopicPartition, list[Source]]:
+        """Return what waits, or wait for it."""
+        self.asked.append(partitions)
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
+        found = self._take(partitions, max_records)
+        if not found:
+            self.arrived.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_ms / 1000):
+                    await self.arrived.wait()
+            found = self._take(partitions, max_records)
+        return found
+
+    def _take(self, partitions: Collection[TopicPartition], most: int) -> dict[TopicPartition, list[Source]]:
+        found = {}
+        for tp in partitions or self.waiting:
+            assert tp not in self.paused
+            if taken := self.waiting[tp][:most]:
+                found[tp], self.waiting[tp] = taken, self.waiting[tp][most:]
+        return found
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Fetch nothing."""
+        self.paused |= set(partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Fetch again."""
+        self.paused -= set(partitions)
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        """Commit."""
+        assert not self.left
+        self.committed |= offsets
+
+    def highwater(self, _tp: TopicPartition) -> int:
+        """Where the partition ends."""
+        return 100
+
+    def last_poll_timestamp(self, _tp: TopicPartition) -> int | None:
+        """When Kafka answered last."""
+        return None
+
+
+class Kafka:
+    """Lets consumers join."""
+
+    def __init__(self) -> None:
+        self.members: list[FakeMember] = []
+        self.absent = 0
+        self.revoke: Callable[[], Awaitable[None]]
+
+    @asynccontextmanager
+    async def member(
+        self, _settings: Settings, _client_id: str, revoked: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[FakeMember]:
+        """Join."""
+        if self.absent:
+            self.absent -= 1
+            raise KafkaConnectionError("nobody there")
+        member = FakeMember()
+        self.members.append(member)
+        self.revoke = revoked
+        yield member
+        member.left = True
+
+
+class Sink:
+    """Takes records in the dispatcher's place; the test settles them."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.letters: list[tuple[Record, str]] = []
+        self.relieved = 0
+        self._arrived = asyncio.Event()
+
+    async def dispatch(self, records: list[Record]) -> None:
+        """Take them."""
+        for record in records:
+            record.give_to(1)
+        self.records += records
+        self._arrived.set()
+
+    def put(self, record: Record, _source: Source, reason: str) -> None:
+        """Take a dead letter."""
+        self.letters.append((record, reason))
+
+    def relieve(self) -> None:
+        """Hear that somebody waits."""
+        self.relieved += 1
+
+    async def until(self, count: int) -> None:
+        """Wait until so many were taken."""
+        async with asyncio.timeout(5):
+            while len(self.records) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+
+
+@pytest.fixture
+def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
+    """Kafka as Job's adapter shows it; retries and commits come at once."""
+    kafka = Kafka()
+    monkeypatch.setattr("job.consumer.kafka.member", kafka.member)
+    monkeypatch.setattr("common.backoff.random.uniform", lambda _low, _high: 0.01)
+    monkeypatch.setattr(module, "COMMIT_S", 0.01)
+    return kafka
+
+
+@pytest.fixture
+def sink() -> Sink:
+    """Nothing taken yet."""
+    return Sink()
+
+
+@pytest.fixture
+def health() -> Health:
+    """All is well."""
+    return Health()
+
+
+@pytest.fixture
+async def consumer(kafka: Kafka, sink: Sink, health: Health) -> AsyncIterator[Consumer]:
+    """At work."""
+    fakes: Any = sink
+    it = Consumer(0, Settings.load([], {}), fakes, fakes, health)
+    task = asyncio.create_task(it.run())
+    await eventually(lambda: kafka.members)
+    yield it
+    it.stop(0.0)
+    async with asyncio.timeout(5):
+        await task
+    assert kafka.members[-1].left
+
+
+def _room(offset: int, partition: int = 0) -> Source:
+    return source(offset, partition, type=PushMsg.ROOM, operation=4, room="r", msg=b"x")
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_what_is_finished_is_committed_and_nothing_else(kafka: Kafka, sink: Sink) -> None:
+    """An unreadable record is a dead letter, and holds up the commit until it is written."""
+    (member,) = kafka.members
+    member.put(P0, _room(5), Source(b"\xff", 6), _room(7))
+    await sink.until(2)
+    sink.records[0].settle(PUSHED)
+    sink.records[1].settle(PUSHED)
+    await eventually(lambda: member.committed == {P0: 6})
+    ((letter, reason),) = sink.letters
+    assert reason.startswith("not a PushMsg")
+    letter.settle(PUSHED)
+    await eventually(lambda: member.committed == {P0: 8})
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_a_full_partition_is_not_fetched_from_and_the_others_are(
+    kafka: Kafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failing nodes are hurried; with room again, it goes on where it stopped."""
+    monkeypatch.setattr(progress, "MAX_RECORDS", 2)
+    (member,) = kafka.members
+    member.put(P0, _room(0), _room(1))
+    await sink.until(2)
+    member.put(P0, _room(2))
+    for offset in range(4):
+        member.put(P1, _room(offset, 1))
+        await sink.until(3 + offset)
+        sink.records[-1].settle(PUSHED)
+    assert member.waiting[P0]
+    assert member.asked[-1] == (P1,)
+    assert sink.relieved
+    sink.records[1].settle(PUSHED)
+    await asyncio.sleep(0.1)
+    assert member.waiting[P0], "the first record still blocks"
+    sink.records[0].settle(PUSHED)
+    await sink.until(7)
+    assert sink.records[-1].offset == 2
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_with_all_partitions_full_it_waits_for_the_first_to_move(
+    kafka: Kafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking Kafka for nothing."""
+    monkeypatch.setattr(progress, "MAX_RECORDS", 1)
+    (member,) = kafka.members
+    member.put(P0, _room(0))
+    member.put(P1, _room(0, 1))
+    await sink.until(2)
+    member.put(P0, _room(1))
+    asked = len(member.asked)
+    await asyncio.sleep(0.15)
+    assert len(member.asked) <= asked + 1
+    sink.records[0].settle(PUSHED)
+    await sink.until(3)
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_when_kafka_fails_it_joins_anew_and_forgets_what_was_in_flight(
+    kafka: Kafka, sink: Sink, health: Health
+) -> None:
+    """It comes again from the committed offset; what finishes late commits nothing."""
+    kafka.members[0].put(P0, _room(0))
+    await sink.until(1)
+    kafka.absent = 2
+    kafka.members[0].fault = KafkaConnectionError("gone")
+    kafka.members[0].arrived.set()
+    await eventually(lambda: len(kafka.members) == 2 and health.ready)
+    sink.records[0].settle(PUSHED)
+    kafka.members[1].put(P0, _room(0))
+    await sink.until(2)
+    assert kafka.members[0].committed == kafka.members[1].committed == {}
+    sink.records[1].settle(PUSHED)
+    await eventually(lambda: kafka.members[1].committed == {P0: 1})
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_before_partitions_are_shared_out_anew_what_is_in_flight_is_finished_and_committed(
+    kafka: Kafka, sink: Sink
+) -> None:
+    """What is fetched afterwards is accounted for anew."""
+    (member,) = kafka.members
+    member.put(P0, _room(0))
+    await sink.until(1)
+    revoking = asyncio.ensure_future(kafka.revoke())
+    await asyncio.sleep(0.02)
+    assert not revoking.done()
+    sink.records[0].settle(PUSHED)
+    await revoking
+    assert member.committed == {P0: 1}
+    member.put(P0, _room(4))
+    await sink.until(2)
+    sink.records[1].settle(PUSHED)
+    await eventually(lambda: member.committed == {P0: 5})
+
+
+async def test_asked_to_stop_it_finishes_what_is_in_flight_commits_and_leaves(kafka: Kafka, sink: Sink) -> None:
+    """It fetches nothing more."""
+    fakes: Any = sink
+    consumer = Consumer(0, Settings.load([], {}), fakes, fakes, Health())
+    task = asyncio.create_task(consumer.run())
+    await eventually(lambda: kafka.members)
+    (member,) = kafka.members
+    member.put(P0, _room(0))
+    await sink.until(1)
+    consumer.stop(asyncio.get_running_loop().time() + 5)
+    member.put(P0, _room(1))
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    sink.records[0].settle(PUSHED)
+    async with asyncio.timeout(5):
+        await task
+    assert (member.committed, member.left, len(sink.records)) == ({P0: 1}, True, 1)
+
+
+async def test_asked_to_stop_while_kafka_is_away_it_ends_at_once(kafka: Kafka, sink: Sink) -> None:
+    """Nothing is in flight."""
+    kafka.absent = 1_000_000
+    fakes: Any = sink
+    consumer = Consumer(0, Settings.load([], {}), fakes, fakes, Health())
+    task = asyncio.create_task(consumer.run())
+    await asyncio.sleep(0.05)
+    consumer.stop(0.0)
+    async with asyncio.timeout(1):
+        await task

@@ -1,0 +1,83 @@
+"""The fleet: one pusher for each living node, stand-ins only while there is none."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from common.registry import Node
+from job.fleet import Fleet
+from job.record import ABANDONED, PUSHED
+from tests.unit.job.fakes import FakeNode, Finished, room_record
+
+A, B = Node("a", "host-a:1"), Node("b", "host-b:2")
+
+
+class Connections(dict[str, FakeNode]):
+    """Nodes by the address that they were connected at."""
+
+    def __call__(self, address: str) -> FakeNode:
+        """Connect."""
+        return self.setdefault(address, FakeNode())
+
+
+@pytest.fixture
+def connections() -> Connections:
+    """None yet."""
+    return Connections()
+
+
+@pytest.fixture
+async def fleet(connections: Connections) -> AsyncIterator[Fleet]:
+    """A fleet with one stand-in."""
+    async with asyncio.TaskGroup() as tasks:
+        fleet = Fleet(tasks, connections, ["stand:1"], 5.0)
+        yield fleet
+        fleet.adopt({})
+        for pusher in fleet.everyone:
+            assert pusher.name == "stand:1"
+        fleet.close()
+
+
+async def test_it_has_a_pusher_for_each_living_node(fleet: Fleet, connections: Connections) -> None:
+    """Connected once, by address, however often it is told."""
+    fleet.adopt({"a": A})
+    fleet.adopt({"a": A, "b": B})
+    assert [pusher.name for pusher in fleet.everyone] == ["a", "b"]
+    assert sorted(connections) == ["host-a:1", "host-b:2"]
+    assert fleet.registered
+    assert fleet.get("a") is fleet.everyone[0]
+    assert fleet.get("c") is None
+
+
+async def test_who_left_is_abandoned_at_once(fleet: Fleet, connections: Connections) -> None:
+    """Though a call is open; unless who is missing may live all the same."""
+    finished = Finished()
+    fleet.adopt({"a": A, "b": B})
+    connections["host-a:1"].free.clear()
+    fleet.everyone[0].push_room(room_record(finished))
+    await connections["host-a:1"].called.wait()
+    fleet.adopt({"b": B}, keep_missing=True)
+    await asyncio.sleep(0)
+    assert (len(finished), len(fleet.everyone)) == (0, 2)
+    fleet.adopt({"b": B})
+    await finished.until(1)
+    assert finished.results == [ABANDONED]
+    assert fleet.get("a") is None
+    assert connections["host-a:1"].closed
+
+
+async def test_stand_ins_keep_what_they_took_when_the_first_node_comes(fleet: Fleet, connections: Connections) -> None:
+    """They get no more, but what they have is pushed."""
+    finished = Finished()
+    fleet.adopt({})
+    assert not fleet.registered
+    assert [pusher.name for pusher in fleet.everyone] == ["stand:1"]
+    connections["stand:1"].free.clear()
+    fleet.everyone[0].push_room(room_record(finished))
+    await connections["stand:1"].called.wait()
+    fleet.adopt({"a": A})
+    assert [pusher.name for pusher in fleet.everyone] == ["a"]
+    connections["stand:1"].free.set()
+    await finished.until(1)
+    assert finished.results == [PUSHED]
