@@ -97,6 +97,7 @@ class Comet:
                     for task in running:
                         task.cancel()
         finally:
+            self._gateway.stop_listening()
             sock.close()
             for redis in (self._redis, self._lane_redis, self._blocking_redis):
                 await redis.aclose()
@@ -120,11 +121,11 @@ class Comet:
         seconds = self._settings.drain_seconds
         log.info("Comet is draining", seconds=seconds)
         self._health.bad("draining", "the node is about to stop")
+        self._gateway.stop_listening()
+        self._context.draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._membership.leave()
-                self._gateway.stop_listening()
-                self._context.draining = True
                 await self._store.drain()
                 await self._gateway.drain(seconds / 4)
                 await self._forwarder.drain()

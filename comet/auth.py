@@ -12,10 +12,13 @@ from common.errors import BadRequest, Forbidden
 
 
 class Target:
-    """What a request asks for: its path and its query's parameters, the first of each name."""
+    """What a request asks for: its path and its query's parameters, the first of each name. Raises BadRequest."""
 
     def __init__(self, target: str) -> None:
-        parts = urlsplit(target)
+        try:
+            parts = urlsplit(target)
+        except ValueError as e:
+            raise BadRequest(f"the request's target is no URL: {e}", field="target") from None
         self.path = unquote(parts.path)
         self._query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
 
@@ -45,8 +48,8 @@ class Auth:
         """Return who connects. Raises Forbidden (no valid token) or BadRequest (an id or name past its limits)."""
         if not self._key:
             return _guest(target)
-        authorization = headers.get("Authorization") or ""
-        token = target.get("token") or authorization.removeprefix("Bearer ")
+        authorization = headers.get_all("Authorization") or [""]
+        token = target.get("token") or authorization[0].removeprefix("Bearer ")
         try:
             claims = jwt.decode(token, self._key, algorithms=self._algorithms, options={"require": ["sub"]})
         except jwt.InvalidTokenError as e:

@@ -30,6 +30,8 @@ BATCH_BYTES: Final = 1_000_000  # about the most in one POST
 BLOCK_MS: Final = 500
 MEASURE_S: Final = 1.0
 SETTLED: Final = ("success", "rejected")
+OK: Final = 200
+REASON_BYTES: Final = 300  # of an error's body are kept as the reason
 
 log = logs.get(name="logic_forward")
 
@@ -43,7 +45,8 @@ class Forwarder:
         self._leases = leases
         self._url = f"{logic_url.rstrip('/')}/logic/send/batch"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._most = ENTRIES  # entries in a batch; fewer while Logic says that it is too large
+        self._most = ENTRIES  # entries of a shard in a batch; fewer, and of all shards, while Logic refuses it whole
+        self._turn = 0  # which shard comes first
         self._draining = asyncio.Event()
         self._done = asyncio.Event()
 
@@ -91,9 +94,12 @@ class Forwarder:
 
     async def _round(self, http: aiohttp.ClientSession, shards: list[int]) -> bool:
         """Forward one batch; whether all of it was settled."""
-        waiting = await self._outbox.read_heads(shards, self._most, BLOCK_MS)
+        self._turn = (self._turn + 1) % len(shards)
+        waiting = await self._outbox.read_heads(shards[self._turn :] + shards[: self._turn], self._most, BLOCK_MS)
         held = set(self._leases.held())  # reading may have taken longer than a lease lives
         batch = _fit([entry for entry in waiting if entry.shard in held])
+        if self._most < ENTRIES:
+            batch = batch[: self._most]
         if not batch:
             return True
         log.info("Async request to Logic service initiated", messages=_messages(batch))
@@ -106,15 +112,16 @@ class Forwarder:
         """Post the batch and return (status, reason) for each entry."""
         try:
             async with http.post(self._url, data=_body(batch), headers=_HEADERS) as response:
-                answer = orjson.loads(await response.read())
+                text = await response.read()
+                outcomes = _outcomes(text, len(batch)) if response.status == OK else []
             self._health.warnings.pop("logic", None)
-        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as e:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
             self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {e or type(e).__name__}"
             return [("failed", f"{type(e).__name__}: {e}")] * len(batch)
-        if response.status == 200:  # noqa: PLR2004 - HTTP's own number
+        if response.status == OK:
             self._most = min(ENTRIES, self._most * 2)
-            return [(result["status"], result.get("reason", "")) for result in answer["results"]]
-        return self._refused(batch, response.status, str(answer.get("message", "")))
+            return outcomes
+        return self._refused(batch, response.status, text[:REASON_BYTES].decode(errors="replace"))
 
     def _refused(self, batch: list[Waiting], status: int, why: str) -> list[tuple[str, str]]:
         """Deal with an answer to the batch as a whole."""
@@ -137,7 +144,8 @@ class Forwarder:
                 metrics.FORWARD_FAILED.inc(entry.count)
                 log.warning("Message could not be sent to Logic service", room=entry.room.decode(), reason=reason)
             if status in SETTLED:
-                settled.setdefault(entry.shard, []).append((entry.entry_id, reason if status == "rejected" else ""))
+                dead = (reason or "Logic gave no reason") if status == "rejected" else ""
+                settled.setdefault(entry.shard, []).append((entry.entry_id, dead))
         for shard, entries in settled.items():
             metrics.FORWARD_DEAD.inc(sum(bool(reason) for _, reason in entries))
             if not await self._outbox.remove(shard, entries):
@@ -146,6 +154,17 @@ class Forwarder:
 
 
 _HEADERS: Final = {"Content-Type": "application/json"}
+
+
+def _outcomes(text: bytes, count: int) -> list[tuple[str, str]]:
+    """Read Logic's answer; raise ValueError where it is none, as when something else listens at its address."""
+    try:
+        outcomes = [(str(one["status"]), str(one.get("reason") or "")) for one in orjson.loads(text)["results"]]
+    except (KeyError, TypeError, AttributeError):
+        outcomes = []
+    if len(outcomes) != count:
+        raise ValueError(f"this is no answer of Logic's: {text[:REASON_BYTES]!r}")
+    return outcomes
 
 
 def _body(batch: list[Waiting]) -> bytes:

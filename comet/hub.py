@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -34,6 +34,7 @@ ID_AT: Final = len('{"id":"')  # where a message's id begins
 MS_DIGITS: Final = 13  # of its ms part, until the year 2286
 
 log = logs.get()
+_T = TypeVar("_T")
 
 
 class Hub:
@@ -55,7 +56,7 @@ class Hub:
         self._room_changed = room_changed  # tells the registry's writer
         self._history = history  # messages for a new room's ring
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self._repairing: dict[str, asyncio.Task[None]] = {}
+        self._repairing: dict[str, asyncio.Task[bool]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._check_now = asyncio.Event()
 
@@ -179,12 +180,11 @@ class Hub:
 
     async def repair(self, room: Room) -> None:
         """Read from the stream what is missing behind the room's position. Raises Unavailable if Redis is away."""
-        task = self._repairing.get(room.id)
-        if task is None:
-            task = self._start_repair(room)
-        await asyncio.shield(task)
-        if room.held and self.rooms.get(room.id) is room:
-            await asyncio.shield(self._start_repair(room))
+        done = await asyncio.shield(self._start_repair(room))
+        if done and room.held and self.rooms.get(room.id) is room:  # what came while the stream was being read
+            done = await asyncio.shield(self._start_repair(room))
+        if not done:
+            raise Unavailable("Redis is away; try again later")
 
     async def check(self) -> None:
         """Compare all rooms with the tails of their logs and repair those that stayed behind."""
@@ -200,7 +200,7 @@ class Hub:
             if _is_behind(room, tail) and self.rooms.get(room.id) is room:
                 self._start_repair(room)
 
-    def _start_repair(self, room: Room) -> asyncio.Task[None]:
+    def _start_repair(self, room: Room) -> asyncio.Task[bool]:
         task = self._repairing.get(room.id)
         if task is None:
             task = self._spawn(self._repair(room))
@@ -208,22 +208,25 @@ class Hub:
             task.add_done_callback(lambda _: self._repairing.pop(room.id, None))
         return task
 
-    async def _repair(self, room: Room) -> None:
+    async def _repair(self, room: Room) -> bool:
+        """Read from the stream until the room stands at its tail; whether Redis answered."""
         try:
             while self.rooms.get(room.id) is room:
                 before = room.position
                 read = await self.store.read(room.id, before.seq + 1, REPAIR_MESSAGES)
                 tail = read.log.position
                 if tail.epoch < before.epoch or (tail.epoch == before.epoch and tail.seq <= before.seq):
-                    return  # ahead of the log as it was read, or level with it
+                    break  # ahead of the log as it was read, or level with it
                 if read.log.recovers(before):
                     self._fill(room, read)
                     if tail.seq <= room.last:
-                        return
+                        break
                 elif room.position == before:  # else the other path brought something meanwhile: look again
                     await self._tell_hole(room, read)
         except (*AWAY, RedisError) as e:
             log.warning("A hole could not be read", room=room.id, error=str(e))
+            return False
+        return True
 
     def _fill(self, room: Room, read: Read) -> None:
         for burst in read.bursts():
@@ -253,7 +256,7 @@ class Hub:
         _count_released(room)
         self._outbound.schedule(room)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[None, None, _T]) -> asyncio.Task[_T]:
         if self._tasks is None:
             work.close()
             raise Unavailable("the node is not running")

@@ -55,9 +55,12 @@ class Leases:
     async def drain(self) -> None:
         """Give all leases up, so that another node needn't wait for them to run out."""
         self._draining = True
-        for shard in list(self._until):
-            self._until.pop(shard)
-            await self._outbox.release(shard)
+        try:
+            for shard in list(self._until):
+                self._until.pop(shard)
+                await self._outbox.release(shard)
+        except (*AWAY, RedisError) as e:  # then they run out by themselves
+            log.warning("Leases could not be given up", error=str(e))
 
     async def _balance(self) -> None:
         nodes = await self._registry.nodes()
@@ -76,6 +79,8 @@ class Leases:
             self.gained.set()
 
     async def _hold(self, shard: int) -> None:
+        if self._draining:  # a round that drain() overtook must not take back what was given up
+            return
         asked_at = time.monotonic()
         if await self._outbox.hold(shard):
             self._until[shard] = asked_at + LEASE_MS / 1000

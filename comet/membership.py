@@ -87,7 +87,10 @@ class Membership:
     async def leave(self) -> None:
         """Take the node out of the registry: nobody shall push to it any more."""
         self._left = True
-        await self._registry.leave(self.incarnation)
+        try:
+            await self._registry.leave(self.incarnation)
+        except (*AWAY, RedisError) as e:  # then its life there runs out by itself
+            log.warning("The node could not leave the registry", error=str(e))
 
     async def _renew(self) -> None:
         known = False

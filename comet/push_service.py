@@ -18,10 +18,10 @@ from redis.exceptions import RedisError
 from comet import frames, metrics
 from comet.hub import MS_DIGITS, Hub, age_s
 from comet.membership import Membership
-from comet.room import DUPLICATE, HELD
+from comet.room import DUPLICATE, HELD, Room
 from common import ids, logs
 from common.envelope import Burst, messages_of, split
-from common.errors import BadRequest, StartupError
+from common.errors import BadRequest, StartupError, Unavailable
 from common.redis_client import AWAY
 from protos import comet_pb2, comet_pb2_grpc
 from protos.protocol_pb2 import Proto
@@ -62,11 +62,11 @@ class PushService(comet_pb2_grpc.CometServicer):
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, fault.message)
                 metrics.REFUSED_PUSHES.inc()
                 reply.refused_rooms.append(one.room_id)
-            except (*AWAY, RedisError) as e:
+            except (Unavailable, *AWAY, RedisError) as e:
                 log.warning("A push waits for Redis", room=one.room_id, error=str(e))
                 reply.retry_rooms.append(one.room_id)
         if reply.refused_rooms and not request.more:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the position lies above the room's log")
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the position lies above the log, or the body is no frame")
         return reply
 
     async def PushMsg(  # noqa: N802
@@ -111,7 +111,7 @@ class PushService(comet_pb2_grpc.CometServicer):
     # -- within ------------------------------------------------------------------------------------------------------
 
     async def _broadcast_room(self, room_id: str, protos: Iterable[Proto]) -> bool:
-        """Bring pushes to a room; False if a position lies above its log. Raises what redis raises."""
+        """Bring pushes to a room; False if one was refused. Raises Unavailable or what redis raises."""
         room = self._hub.rooms.get(room_id)
         if room is None:  # nobody is here any more
             return True
@@ -120,15 +120,25 @@ class PushService(comet_pb2_grpc.CometServicer):
             if not proto.first_seq:
                 if self._is_new(proto.id, room_id):
                     self._hub.deliver_raw(room_id, proto.body)
-                continue
-            result = self._deliver(room_id, proto)
-            if result == HELD and room.live:
-                await self._hub.repair(room)
-                settled = settled and (room.epoch, room.last) >= (proto.epoch, proto.first_seq)
+            elif not await self._deliver_positioned(room, proto):
+                settled = False
         return settled
 
-    def _deliver(self, room_id: str, proto: Proto) -> str:
-        room = self._hub.rooms[room_id]
+    async def _deliver_positioned(self, room: Room, proto: Proto) -> bool:
+        """Bring messages to a room by their position; False if that lies above its log or they can't be read."""
+        try:
+            result = self._deliver(room, proto)
+        except BadRequest as fault:
+            log.warning("A push could not be read", room=room.id, error=fault.message)
+            return False
+        if result == HELD and room.live:
+            await self._hub.repair(room)
+            if (room.epoch, room.last) < (proto.epoch, proto.first_seq):
+                room.drop_held(proto.first_seq)
+                return False
+        return True
+
+    def _deliver(self, room: Room, proto: Proto) -> str:
         count = max(1, proto.count)
         metrics.DELIVERY_PUSH.observe(_age_s(proto.body))
         if room.live and proto.epoch <= room.epoch and proto.first_seq + count - 1 <= room.last:
@@ -137,7 +147,7 @@ class PushService(comet_pb2_grpc.CometServicer):
             return DUPLICATE
         messages = messages_of(proto.body)
         burst = Burst(proto.epoch, proto.first_seq, len(split(messages)), messages)
-        return self._hub.deliver(room_id, burst, "push")
+        return self._hub.deliver(room.id, burst, "push")
 
     def _is_new(self, push_id: str, target: str) -> bool:
         """Whether this id did not come before; without one there is nothing to go by."""

@@ -156,6 +156,10 @@ class Room:
                 self._accept(burst)
                 self.released.append((path, burst.count))
 
+    def drop_held(self, first_seq: int) -> None:
+        """Forget a held burst: there is no such message."""
+        self.held.pop(first_seq, None)
+
     # -- the ring ----------------------------------------------------------------------------------------------------
 
     def covers(self, seq: int) -> bool:

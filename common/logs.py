@@ -2,6 +2,7 @@
 
 Events that come once a message are cut to ten lines a second each; how many were cut stands in the next line as
 `suppressed`. An event is its text before its arguments are put in, so `log.info("sent to %s", room)` is one event.
+Libraries get one line a second for each of theirs.
 """
 
 import logging
@@ -14,6 +15,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 LINES_PER_SECOND = 10
+MOST_EVENTS = 10_000
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -29,6 +31,8 @@ class EventLimiter:
         now = time.monotonic()
         window = self._windows.get(event)
         if window is None:
+            if len(self._windows) >= MOST_EVENTS:  # somebody's texts are not events; they must not fill the memory
+                self._windows.clear()
             window = self._windows[event] = [now, 0, 0]
         elif now - window[0] >= 1.0:
             window[0], window[1] = now, 0
@@ -38,6 +42,18 @@ class EventLimiter:
         window[1] += 1
         suppressed, window[2] = int(window[2]), 0
         return suppressed
+
+
+class _LibraryLimiter(logging.Filter):
+    """Cuts what libraries log: a client that lost its server says so many times a second, and once is enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limiter = EventLimiter(1)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let our own events pass (they come as dicts), and one line a second of each other."""
+        return not isinstance(record.msg, str) or self._limiter.admit(record.msg) is not None
 
 
 def _logger_class(level: int, limiter: EventLimiter) -> type[Any]:
@@ -98,6 +114,7 @@ def configure(service: str, level: str, form: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, put_in_order, *renderer],
         )
     )
+    output.addFilter(_LibraryLimiter())
     root = logging.getLogger()
     root.handlers[:] = [output]
     root.setLevel(_LEVELS[level])

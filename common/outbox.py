@@ -17,9 +17,12 @@ LEASE_MS = 5000
 DEAD_LETTERS = 10_000
 
 # Takes the lease, or keeps it. KEYS lease; ARGV token, ms. Returns 1 if it is ours now.
+# A full Redis refuses a script's first write if it takes memory, and nothing would empty the outbox any more; DEL is
+# never refused, and what follows it neither.
 _HOLD = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
@@ -27,23 +30,21 @@ return 1
 # Gives the lease up, if it is ours. KEYS lease; ARGV token.
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
-# Removes forwarded entries, parking the refused ones, only while the lease is ours.
+# Removes forwarded entries, parking the refused ones, only while the lease is ours. XDEL comes first for a full Redis.
 # KEYS lease, outbox, dead letters; ARGV token, most dead letters, then for each entry: id, reason ('' where forwarded).
 # Returns how many were removed, or -1 when the lease is another's.
 _REMOVE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 local removed = 0
 for i = 3, #ARGV, 2 do
-  if ARGV[i + 1] ~= '' then
-    local entry = redis.call('XRANGE', KEYS[2], ARGV[i], ARGV[i])[1]
-    if entry then
-      local fields = entry[2]
-      fields[#fields + 1] = 'reason'
-      fields[#fields + 1] = ARGV[i + 1]
-      redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', unpack(fields))
-    end
-  end
+  local entry = ARGV[i + 1] ~= '' and redis.call('XRANGE', KEYS[2], ARGV[i], ARGV[i])[1]
   removed = removed + redis.call('XDEL', KEYS[2], ARGV[i])
+  if entry then
+    local fields = entry[2]
+    fields[#fields + 1] = 'reason'
+    fields[#fields + 1] = ARGV[i + 1]
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', unpack(fields))
+  end
 end
 return removed
 """
@@ -111,13 +112,6 @@ class Outbox:
 
 
 def _waiting(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Waiting:
-    return Waiting(
-        shard,
-        entry_id,
-        fields[b"room"],
-        fields[b"user"],
-        fields[b"name"],
-        fields[b"ref"],
-        int(fields[b"count"]),
-        fields[b"messages"],
-    )
+    """Read an entry. One that lacks something is handed on all the same: Logic refuses it, and it is parked."""
+    room, user, name, ref, messages = (fields.get(one, b"") for one in (b"room", b"user", b"name", b"ref", b"messages"))
+    return Waiting(shard, entry_id, room, user, name, ref, int(fields.get(b"count", 0)), messages)

@@ -1,9 +1,11 @@
 """Connections to Redis: one way to make them, with the timeouts that every await on Redis has."""
 
+import asyncio
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -29,7 +31,7 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redi
     RESP2 throughout: it is what Redis 6.2 speaks to everyone and what the parsers do fastest. Raises SettingError.
     """
     try:
-        return Redis.from_url(
+        redis = Redis.from_url(
             url,
             protocol=2,
             socket_timeout=timeout_s,
@@ -39,6 +41,25 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redi
         )
     except ValueError as e:
         raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {e}") from None
+    pool = redis.connection_pool
+    pool.connection_class = type("Connection", (_Cancellable, pool.connection_class), {})
+    return redis
+
+
+class _Cancellable(AbstractConnection):
+    """A connection that can be cancelled while it sends.
+
+    redis-py sends with asyncio.wait_for, and that of Python 3.11 forgets a cancellation that comes just as it is done:
+    a loop of commands would go on forever, and a service would never end.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002 - redis-py's signature
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task is not None and task.cancelling() > cancelled_before:
+            await self.disconnect(nowait=True)  # the answer will come, and be taken for that of the next command
+            raise asyncio.CancelledError
 
 
 async def check(redis: Redis, url: str) -> None:

@@ -262,7 +262,7 @@ class Store:
         """Return up to `limit` messages older than `before_id` (None: the newest) and whether there are more."""
         room_keys = self.keys_of(room)
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.xrevrange(room_keys.stream, f"({before_id}" if before_id else "+", "-", limit + 1)
+        pipeline.xrevrange(room_keys.stream, _end(before_id), "-", limit + 1)
         pipeline.hmget(room_keys.meta, "seq", "epoch")
         entries, (tail, epoch) = await pipeline.execute()
         page = [_entry_of(entry_id, fields) for entry_id, fields in reversed(entries[:limit])]
@@ -274,6 +274,13 @@ class Store:
         for room in rooms:
             pipeline.hmget(self.keys_of(room).meta, "epoch", "seq")
         return [Position(int(epoch or 0), int(seq or 0)) for epoch, seq in await pipeline.execute()]
+
+
+def _end(before_id: str | None) -> str:
+    """Return where a page of history ends, for XREVRANGE, to which nothing can lie before 0-0."""
+    if before_id is None:
+        return "+"
+    return f"({before_id}" if before_id.strip("0-") else "0-0"
 
 
 def _entry(entry_id: bytes, fields: list[bytes]) -> Entry:
@@ -288,7 +295,7 @@ def _entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
 
 
 def _answer(append: _Append, answer: Any) -> None:  # noqa: ANN401 - whatever the script returned or raised
-    if isinstance(answer, OutOfMemoryError):
+    if isinstance(answer, OutOfMemoryError) or "-OOM " in str(answer):  # the latter is how Redis 6.2 tells of a script
         _refuse(append, Overloaded("Redis is full; nothing was stored"))
         return
     if isinstance(answer, RedisError):

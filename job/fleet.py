@@ -61,11 +61,6 @@ class Fleet:
             self._stand_ins = [self._start(address, address) for address in self._addresses]
         self.everyone = [pusher for pusher, _ in self._pushers.values() or self._stand_ins]
 
-    def close(self) -> None:
-        """End all pushers; what waits for them is abandoned."""
-        for _, task in (*self._pushers.values(), *self._stand_ins):
-            task.cancel()
-
     def relieve(self) -> None:
         """Hear that a partition is full: nodes that fail are given up sooner."""
         for pusher in self.everyone:

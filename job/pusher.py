@@ -139,7 +139,8 @@ class Pusher:
             await self._rooms_failed(batch, e, now)
         else:
             MERGED.observe(len(batch))
-            self._worked()
+            self._answered()
+            self._most = min(MOST_MESSAGES, self._most * 2)
             self._settle(reply, len(batch))
         return len(batch)
 
@@ -157,14 +158,15 @@ class Pusher:
             self._lane.put_back()
             self._most = min(self._most, max(LEAST_MESSAGES, self._most // 2))
             await self._failed(error, started)
-        elif len(batch) > 1:
+            return
+        self._answered()
+        if len(batch) > 1:
             # Smaller calls find the one that is to blame; the others pass.
             self._lane.put_back()
             self._most = len(batch) // 2
         elif isinstance(error, Internal):
             self._tell_late(self._lane.settle([batch[0].room], [], time.monotonic()))
         else:
-            self._worked()
             for record in self._lane.give_up():
                 self._refuse(record, error)
 
@@ -187,7 +189,7 @@ class Pusher:
                 if not await self._single_failed(e, started):
                     return
             else:
-                self._worked()
+                self._answered()
                 self._singles.done().settle(PUSHED)
 
     async def _push_single(self, record: Record, keys: list[str], timeout_s: float) -> None:
@@ -200,12 +202,13 @@ class Pusher:
 
     async def _single_failed(self, error: ChatError, started: float) -> bool:
         """Return whether the next may be tried at once."""
+        if error.retriable and not isinstance(error, Overloaded):
+            await self._failed(error, started)
+            return False
+        self._answered()
         if not error.retriable:
             self._refuse(self._singles.done(), error)
             return True
-        if not isinstance(error, Overloaded):
-            await self._failed(error, started)
-            return False
         if self._singles.put_off(time.monotonic()):
             return False
         self._singles.done().settle(ABANDONED)
@@ -220,13 +223,13 @@ class Pusher:
         since = now if self._failing_since is None else self._failing_since
         return min(CALL_TIMEOUT_S, max(LEAST_TIMEOUT_S, since + self._deadline_s - now))
 
-    def _worked(self) -> None:
+    def _answered(self) -> None:
+        """Note that the node answered, whatever it said."""
         if self.suspected:
             log.info("Node answers again", node=self.name)
         self.suspected = False
         self._failing_since = None
         self._backoff.reset()
-        self._most = min(MOST_MESSAGES, self._most * 2)
 
     async def _failed(self, error: ChatError, started: float) -> None:
         """Wait before the next try; past the deadline, abandon all that waits."""

@@ -56,7 +56,7 @@ class CometNode:
             "grpc_port": free_port(),
             "metrics_port": free_port(),
             "forward_url": "http://127.0.0.1:1",  # nobody is there
-            "drain_seconds": 0,
+            "drain_seconds": 0.05,
         }
         self.settings: Settings = comet_settings(**{**defaults, **chosen})
         self._stop = Stop()

@@ -28,7 +28,7 @@ PORTS = {
 }
 
 
-def read(path: str) -> Any:  # noqa: ANN401 - YAML is anything
+def read(path: str) -> Any:
     """Return a YAML file of deploy/."""
     return yaml.safe_load((DEPLOY / path).read_text())
 
@@ -45,7 +45,7 @@ def settings_class(service: str) -> type[Shared]:
     return found
 
 
-def in_compose(service: str) -> Any:  # noqa: ANN401 - each service has a model of its own
+def in_compose(service: str) -> Any:
     """Return the settings that a service has in its container."""
     own = COMPOSE["services"][service]
     options = [str(DEPLOY / "conf.conf") if word == CONFIG else word for word in own["command"][1:]]

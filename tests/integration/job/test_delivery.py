@@ -14,8 +14,9 @@ from tests.support.ports import free_port
 ROOM = PushMsg.ROOM
 
 
-async def _send(produce: Produce, room: str, first: int, count: int) -> None:
+async def _send(produce: Produce, room: str, first: int, count: int, pause_s: float = 0.0) -> None:
     for number in range(first, first + count):
+        await asyncio.sleep(pause_s)  # spreads the load, proves nothing
         await produce(type=ROOM, room=room, msg=f"{room} {number}", epoch=1, first_seq=number, count=1)
 
 
@@ -140,6 +141,24 @@ async def test_another_job_takes_over_from_one_that_was_killed(
         await produce(type=ROOM, room="r", msg=f"after {partition}", id=f"a{partition}", partition=partition)
     await one.until(lambda: len(set(one.bodies("r"))) == 8, timeout_s=30)
     assert await second.metric("job_records_total", result="pushed") >= 4
+
+
+async def test_jobs_that_come_and_go_under_load_lose_nothing_and_repeat_nothing(
+    make_job: StartJob, nodes: Nodes, produce: Produce
+) -> None:
+    """Each time partitions are shared out anew, what is in flight is finished and committed first."""
+    rooms = [f"room-{number}" for number in range(8)]
+    one = await nodes.up("one", rooms=rooms, delay_s=0.05)
+    first, second = make_job(), make_job()
+    await first.up()
+    sending = asyncio.gather(*(_send(produce, room, 1, 150, pause_s=0.02) for room in rooms))
+    await second.up()
+    await one.until(lambda: len(one.rooms) > 600)
+    assert await first.ended() == 0
+    await sending
+    await one.until(lambda: len(one.rooms) >= 1200)
+    for room in rooms:
+        assert one.bodies(room) == _expected(room, 150)
 
 
 async def test_lag_is_what_is_not_finished(make_job: StartJob, nodes: Nodes, produce: Produce) -> None:

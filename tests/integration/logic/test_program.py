@@ -109,7 +109,8 @@ async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
     """A send that waits for Kafka when SIGTERM comes is acknowledged before Logic ends, with 0."""
     topic = await asyncio.to_thread(own_kafka.create_topic)
     own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
-    program = LogicProgram(guard, tmp_path, settings | own)
+    patient = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "30", "LOGIC_DRAIN_SECONDS": "30"}
+    program = LogicProgram(guard, tmp_path, settings | own | patient)
     await asyncio.to_thread(program.start)
     async with aiohttp.ClientSession(program.url) as session:
         os.kill(own_kafka.pid, signal.SIGSTOP)
@@ -145,7 +146,7 @@ async def test_a_drain_ends_in_time_although_kafka_never_answers(
             await until_sample(f"{program.url}/metrics", "logic_produce_waiting_bytes", 1)
             began = time.monotonic()
             assert await asyncio.to_thread(program.end) == 0
-            assert time.monotonic() - began < 3 + 2  # the rest is the end of the interpreter on a busy machine
+            assert time.monotonic() - began < 10  # far from 60; the rest is a busy machine's
         finally:
             os.kill(own_kafka.pid, signal.SIGCONT)
         with pytest.raises(aiohttp.ClientError):

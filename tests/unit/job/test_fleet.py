@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -30,13 +31,19 @@ def connections() -> Connections:
 @pytest.fixture
 async def fleet(connections: Connections) -> AsyncIterator[Fleet]:
     """A fleet with one stand-in."""
-    async with asyncio.TaskGroup() as tasks:
-        fleet = Fleet(tasks, connections, ["stand:1"], 5.0)
-        yield fleet
-        fleet.adopt({})
-        for pusher in fleet.everyone:
-            assert pusher.name == "stand:1"
-        fleet.close()
+    made: asyncio.Future[Fleet] = asyncio.get_running_loop().create_future()
+
+    async def live() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            made.set_result(Fleet(tasks, connections, ["stand:1"], 5.0))
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(live())
+    yield await made
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert all(node.closed for node in connections.values())
 
 
 async def test_it_has_a_pusher_for_each_living_node(fleet: Fleet, connections: Connections) -> None:

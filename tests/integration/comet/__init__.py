@@ -1,0 +1,1 @@
+"""Tests of comet/ on a real Redis."""

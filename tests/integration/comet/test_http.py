@@ -1,0 +1,227 @@
+"""Ordinary requests at the WebSocket port, who may connect, and what the metrics show from the start."""
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import InvalidStatus
+
+from common.errors import StartupError
+from tests.support.comet_node import CometNode, running
+from tests.support.eventually import eventually
+from tests.support.metrics import asample
+from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+KEY = "a key that is long enough for any HMAC: " + "k" * 64
+
+
+async def get(url: str, **options: Any) -> tuple[int, str, str]:
+    """Return status, content type and text."""
+    method = options.pop("method", "GET")
+    async with aiohttp.ClientSession() as http, http.request(method, url, **options) as answer:
+        return answer.status, answer.content_type, await answer.text()
+
+
+# -- ordinary requests ---------------------------------------------------------------------------------------------
+
+
+async def test_the_page_and_health_are_served_at_the_websocket_port(node: CometNode) -> None:
+    """A page to chat by hand, whether the node lives, and whether it is ready."""
+    status, kind, page = await get(node.http_url)
+    assert (status, kind, "<html" in page) == (200, "text/html", True)
+    assert await get(f"{node.http_url}/healthz") == (200, "application/json", '{"status":"ok"}')
+    status, _, report = await get(f"{node.http_url}/readyz")
+    assert (status, '"status":"ok"' in report) == (200, True)
+
+
+@pytest.mark.parametrize(("target", "status"), [("/nothing", 404), ("/healthz/", 404), ("/%2e%2e/etc/passwd", 404)])
+async def test_there_is_nothing_else(node: CometNode, target: str, status: int) -> None:
+    """Neither files nor folders."""
+    assert (await get(node.http_url + target))[0] == status
+
+
+async def test_only_get(node: CometNode) -> None:
+    """405, and the connection is closed."""
+    assert (await get(node.http_url, method="DELETE"))[0] == 405
+
+
+@pytest.mark.parametrize(
+    "request_line", ["GET //[ HTTP/1.1", "GET /?rooms=%ff%00 HTTP/1.1", "GET * HTTP/1.1", "NONSENSE", "GET / HTTP/9.9"]
+)
+@pytest.mark.parametrize(
+    "headers", ["", "Upgrade: websocket\r\n", "Upgrade: websocket\r\nAuthorization: a\r\nAuthorization: b\r\n"]
+)
+async def test_an_odd_request_is_answered_or_hung_up_on(
+    redis_url: str, caplog: pytest.LogCaptureFixture, request_line: str, headers: str
+) -> None:
+    """It never is an error of the node's own, which would be logged with a traceback."""
+    async with running(redis_url, auth_key=KEY) as node:
+        await odd_request(node, f"{request_line}\r\nHost: x\r\n{headers}\r\n")
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+async def odd_request(node: CometNode, request: str) -> None:
+    """Send it and read what comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.settings.http_bind_port)
+    writer.write(request.encode())
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer == b"" or answer.split()[1] in {b"200", b"400", b"401", b"404", b"426"}
+    writer.close()
+
+
+async def test_metrics_health_and_readiness_have_their_own_port(node: CometNode) -> None:
+    """For Prometheus and for whoever asks in a container."""
+    base = node.metrics_url.removesuffix("/metrics")
+    assert (await get(f"{base}/healthz"))[0] == 200
+    assert (await get(f"{base}/readyz"))[0] == 200
+
+
+async def test_the_metrics_of_the_seed_are_there_from_the_start(node: CometNode) -> None:
+    """Both outcomes of a forward, each path's deliveries, and a histogram of each hop: at 0, not missing."""
+    _, _, text = await get(node.metrics_url)
+    found = {
+        (sample.name, *sorted(sample.labels.items()))
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    for status in ("success", "failed"):
+        labels = [("name", "logic_forward"), ("service", "comet"), ("status", status)]
+        assert ("grpc_calls_total", *labels) in found
+    for path in ("pubsub", "push"):
+        assert ("comet_delivery_seconds_count", ("path", path)) in found
+        for result in ("delivered", "duplicate", "held"):
+            assert ("comet_deliveries_total", ("path", path), ("result", result)) in found
+    for name in ("chat_append_seconds_count", "comet_forward_seconds_count", "comet_told_holes_total",
+                 "comet_outbox_length", "comet_outbox_oldest_age_seconds", "comet_refused_pushes_total"):  # fmt: skip
+        assert (name,) in found, name
+    assert not [name for name, *labels in found if any(label in ("room", "user") for label, _ in labels)]
+
+
+async def test_connections_and_rooms_are_counted(node: CometNode) -> None:
+    """What is open now."""
+    async with node.client(rooms="a,b"), node.client(rooms="b"):
+        assert await asample(node.metrics_url, "comet_connections") == 2
+        await eventually(lambda: asample_is(node, "comet_rooms", 2))
+    await eventually(lambda: asample_is(node, "comet_connections", 0))
+
+
+async def asample_is(node: CometNode, name: str, value: float) -> bool:
+    """Whether a metric has this value by now."""
+    return await asample(node.metrics_url, name) == value
+
+
+# -- who may connect -----------------------------------------------------------------------------------------------
+
+
+def token(**claims: object) -> str:
+    """Return a token of the node's own key."""
+    return jwt.encode(claims, KEY, algorithm="HS256")
+
+
+async def refusal(node: CometNode, **query: str) -> tuple[int, dict[str, Any]]:
+    """Try to connect and return status and body of the refusal."""
+    with pytest.raises(InvalidStatus) as refused:
+        async with node.connection(**query):
+            pass
+    response = refused.value.response
+    async with aiohttp.ClientSession() as http:
+        async with http.get(node.url(**query).replace("ws:", "http:"), headers={"Upgrade": "websocket"}) as answer:
+            assert answer.status == response.status_code
+            body: dict[str, Any] = await answer.json()
+    return response.status_code, body
+
+
+async def test_with_auth_on_the_token_says_who_it_is(redis_url: str) -> None:
+    """As ?token= or in a header; ?uid= counts for nothing then."""
+    async with running(redis_url, auth_key=KEY) as node:
+        good = token(sub="7", name="Alice", exp=time.time() + 60)
+        async with node.client(token=good, uid="bob", rooms="") as client:
+            assert client.frames("hello")[0]["me"] == {"id": "7", "username": "Alice"}
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token(sub='8')}"}) as http:
+            async with http.ws_connect(node.url(rooms="")) as socket:
+                assert (await socket.receive_json())["payload"]["me"] == {"id": "8", "username": "8"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "",
+        "nonsense",
+        token(name="nobody"),
+        token(sub="7", exp=1),
+        jwt.encode({"sub": "7"}, KEY + "!", algorithm="HS256"),
+        jwt.encode({"sub": "7"}, "", algorithm="none"),
+        jwt.encode({"sub": "7"}, KEY, algorithm="HS512"),
+    ],
+)
+async def test_without_a_valid_token_nobody_comes_in(redis_url: str, bad: str) -> None:
+    """Missing, broken, expired, of another key, unsigned or of an algorithm that is not accepted: 401."""
+    async with running(redis_url, auth_key=KEY) as node:
+        status, body = await refusal(node, token=bad)
+        assert (status, body["code"]) == (401, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [({"uid": "x" * 129}, "uid"), ({"name": "x" * 65}, "name"), ({"rooms": "a b"}, "rooms"), ({"uid": "a\nb"}, "uid"),
+     ({"rooms": ",".join(map(str, range(101)))}, "rooms")],
+)  # fmt: skip
+async def test_what_a_guest_says_has_its_limits(node: CometNode, query: dict[str, str], field: str) -> None:
+    """400 before the handshake, naming the field."""
+    status, body = await refusal(node, **query)
+    assert (status, body["code"], body["field"]) == (400, "bad_request", field)
+
+
+# -- starting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("http_bind_port", "COMET_HTTP_BIND_PORT"),
+        ("metrics_port", "COMET_METRICS_PORT"),
+        ("grpc_port", "COMET_GRPC_PORT"),
+    ],
+)
+async def test_a_port_in_use_is_named(node: CometNode, redis_url: str, setting: str, says: str) -> None:
+    """One line with the port and the setting to change."""
+    taken = getattr(node.settings, setting)
+    with pytest.raises((StartupError, ExceptionGroup)) as failed:
+        async with running(redis_url, **{setting: taken}):
+            pass
+    fault = failed.value.exceptions[0] if isinstance(failed.value, ExceptionGroup) else failed.value
+    assert isinstance(fault, StartupError)
+    assert str(taken) in str(fault)
+    assert says in str(fault)
+
+
+async def test_a_redis_that_is_not_there_is_named(own_redis: RedisServer) -> None:
+    """One line with its address and the setting to change."""
+    own_redis.stop()
+    with pytest.raises(StartupError, match=rf"127.0.0.1:{own_redis.port}.*redis_url"):
+        async with running(own_redis.url):
+            pass
+
+
+async def test_a_redis_set_up_with_other_shards_is_refused(node: CometNode, redis_url: str) -> None:
+    """A room would be looked for where it is not."""
+    assert node
+    with pytest.raises(StartupError, match="16 shards"):
+        async with running(redis_url, shards=8):
+            pass
+
+
+async def test_a_redis_with_weaker_settings_is_warned_about(own_redis: RedisServer) -> None:
+    """The node is ready, but says what may be lost."""
+    with own_redis.client() as admin:
+        admin.config_set("appendfsync", "everysec")
+    async with running(own_redis.url) as node:
+        status, _, report = await get(f"{node.http_url}/readyz")
+    assert status == 200
+    assert "appendfsync is everysec" in report

@@ -1,0 +1,1 @@
+"""Tests of common/ on a real Redis."""

@@ -1,0 +1,317 @@
+"""append: atomic, idempotent, in the order of the calls, each message once, whatever happens to Redis meanwhile."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from prometheus_client import REGISTRY
+from redis.asyncio import Redis
+
+from common import keys, redis_client
+from common.envelope import User, parse_burst
+from common.errors import Overloaded, Unavailable
+from common.store import OWN_REF_SECONDS, Appended, Store
+from tests.integration.common.conftest import open_store
+from tests.support.eventually import eventually
+from tests.support.redis_server import RedisServer
+
+ALICE, BOB = User("alice", "Alice"), User("bob", 'Bob "the \\ builder" ☃')
+ROOM = "room_1"
+
+
+def total(name: str, **labels: str) -> float:
+    """Return a metric of this process."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def contents(store: Store, room: str = ROOM) -> list[str]:
+    """Return all that a room's log holds."""
+    read = await store.read(room, 1, 10_000)
+    return [message["content"] for message in orjson.loads(b"[%b]" % read.messages)]
+
+
+async def settled(futures: Sequence[asyncio.Future[Appended]]) -> list[Appended | BaseException]:
+    """Wait until all appends are answered, well or not."""
+    async with asyncio.timeout(30):
+        return await asyncio.gather(*futures, return_exceptions=True)
+
+
+# -- what one append does ------------------------------------------------------------------------------------------
+
+
+async def test_messages_get_consecutive_seqs_and_ids_of_redis_clock(store: Store, redis: Redis) -> None:
+    """A list is appended whole: seqs without holes from 1, ids that rise, all of one epoch."""
+    first = await store.append(ROOM, ALICE, ["one", "two"])
+    second = await store.append(ROOM, ALICE, ["three"])
+    seconds, _ = await redis.time()
+    assert (first.first_seq, len(first.ids), second.first_seq) == (1, 2, 3)
+    assert first.epoch == second.epoch
+    order = [tuple(int(part) for part in one.split("-")) for one in (*first.ids, *second.ids)]
+    assert order == sorted(set(order))
+    assert all(abs(ms / 1000 - seconds) < 60 for ms, _ in order)
+    assert abs(first.epoch / 1000 - seconds) < 60
+
+
+async def test_a_message_is_stored_as_it_was_sent(store: Store) -> None:
+    """Content, user, seq, timestamp and id stand in the log as clients will see them, whatever characters they hold."""
+    content = 'line\n"quoted" \\ \u0000 \u2028 ☃ 😀 </script> %s {0}'
+    appended = await store.append("räum:{x}", BOB, [content])
+    read = await store.read("räum:{x}", 1, 10)
+    assert orjson.loads(read.messages) == {
+        "id": appended.ids[0],
+        "seq": 1,
+        "timestamp": int(appended.ids[0].split("-")[0]),
+        "content": content,
+        "user": {"id": "bob", "username": BOB.username},
+    }
+
+
+async def test_what_is_published_is_what_is_stored(store: Store, redis: Redis) -> None:
+    """One burst for the list, on the room's channel, byte for byte the log's messages."""
+    async with redis.pubsub() as pubsub:
+        await pubsub.subscribe(store.keys_of(ROOM).channel)
+        assert (await pubsub.get_message(timeout=5) or {})["type"] == "subscribe"
+        appended = await store.append(ROOM, BOB, ["a, b", "}"])
+        message = await pubsub.get_message(timeout=5)
+    assert message is not None
+    burst = parse_burst(message["data"])
+    assert (burst.epoch, burst.first_seq, burst.count) == (appended.epoch, 1, 2)
+    assert burst.messages == (await store.read(ROOM, 1, 10)).messages
+
+
+async def test_what_is_accepted_waits_in_the_outbox(store: Store, redis: Redis) -> None:
+    """One entry for the list in the room's shard, with all that Logic needs; none where `forward` is false."""
+    appended = await store.append(ROOM, BOB, ["one", "two"], ref="r-1")
+    await store.append(ROOM, BOB, ["from a backend"], forward=False)
+    entries: Any = await redis.xrange(keys.outbox(store.shard_of(ROOM)))
+    [(_, fields)] = entries
+    told = {name.decode(): value.decode() for name, value in fields.items()}
+    messages = orjson.loads(f"[{told.pop('messages')}]")
+    assert told == {
+        "room": ROOM, "user": "bob", "name": BOB.username, "epoch": str(appended.epoch),
+        "first_seq": "1", "count": "2", "ref": "r-1",
+    }  # fmt: skip
+    assert messages == [
+        {"id": one, "seq": seq, "timestamp": int(one.split("-")[0]), "epoch": appended.epoch, "content": content}
+        for one, seq, content in zip(appended.ids, (1, 2), ("one", "two"), strict=True)
+    ]
+
+
+async def test_a_rooms_keys_expire_together(redis_url: str, redis: Redis) -> None:
+    """Each append renews the life of all that a room has in Redis."""
+    async with open_store(redis_url, room_ttl_s=1000) as store:
+        room = store.keys_of(ROOM)
+        await redis.hset(room.nodes, "node", "{}")
+        await redis.hset(room.meta, "seq", 0)
+        await store.append(ROOM, ALICE, ["one"])
+    assert [await redis.ttl(key) for key in (room.stream, room.meta, room.nodes)] == [1000] * 3
+
+
+# -- order and atomicity -------------------------------------------------------------------------------------------
+
+
+async def test_messages_are_stored_in_the_order_of_the_calls(store: Store) -> None:
+    """Also when far more than one pipeline's worth is called at once."""
+    futures = [store.append(ROOM, ALICE, [str(i)]) for i in range(1000)]
+    answers = await asyncio.gather(*futures)
+    assert [answer.first_seq for answer in answers] == list(range(1, 1001))
+    assert await contents(store) == [str(i) for i in range(1000)]
+
+
+async def test_lists_of_many_nodes_are_never_mixed(redis_url: str) -> None:
+    """Two stores append lists to one room at once: each list stands together, no seq is missing or given twice."""
+    async with open_store(redis_url) as one, open_store(redis_url) as two:
+        futures = [store.append(ROOM, ALICE, [f"{i}a", f"{i}b", f"{i}c"]) for i in range(100) for store in (one, two)]
+        answers = await asyncio.gather(*futures)
+        stored = await contents(one)
+    assert sorted(answer.first_seq for answer in answers) == list(range(1, 601, 3))
+    assert all(stored[i : i + 3] == [stored[i][:-1] + part for part in "abc"] for i in range(0, 600, 3))
+
+
+async def test_drain_returns_once_all_is_answered(store: Store) -> None:
+    """Nothing that was called before is still open then."""
+    futures = [store.append(ROOM, ALICE, ["x"]) for _ in range(600)]
+    await store.drain()
+    assert all(future.done() for future in futures)
+    await store.drain()
+
+
+# -- refs ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_ref_gets_the_first_answer_and_stores_nothing(
+    redis_url: str, store: Store, redis: Redis
+) -> None:
+    """Also through another node, and whatever the contents are the second time."""
+    first = await store.append(ROOM, ALICE, ["one", "two"], ref="r")
+    before = total("chat_appends_total", result="repeat")
+    async with open_store(redis_url) as other:
+        again = await other.append(ROOM, ALICE, ["something else"], ref="r")
+    assert again == first
+    assert await contents(store) == ["one", "two"]
+    assert await redis.xlen(keys.outbox(store.shard_of(ROOM))) == 1
+    assert total("chat_appends_total", result="repeat") - before == 1
+
+
+async def test_a_ref_belongs_to_its_room_and_user(store: Store) -> None:
+    """Another user's same ref, and the same in another room, are other messages; so are look-alikes when joined."""
+    for room, user in ((ROOM, ALICE), (ROOM, BOB), ("room_2", ALICE)):
+        assert (await store.append(room, user, ["x"], ref="r")).ids
+    await store.append("ab", User("c", "c"), ["x"], ref="d")
+    await store.append("a", User("bc", "bc"), ["x"], ref="d")
+    await store.append("a", User("b", "b"), ["x"], ref="cd")
+    assert [len(await contents(store, room)) for room in (ROOM, "room_2", "ab", "a")] == [2, 1, 1, 2]
+
+
+async def test_refs_in_one_pipeline_count_too(store: Store) -> None:
+    """An impatient client sends the same thing three times at once."""
+    answers = await asyncio.gather(*(store.append(ROOM, ALICE, ["x"], ref="r") for _ in range(3)))
+    assert answers[0] == answers[1] == answers[2]
+    assert await contents(store) == ["x"]
+
+
+async def test_refs_are_remembered_for_their_window(redis_url: str, redis: Redis) -> None:
+    """A client's for `ref_window_s`, our own only as long as we would retry."""
+    async with open_store(redis_url, ref_window_s=77) as store:
+        await store.append(ROOM, ALICE, ["x"], ref="r")
+        assert await redis.ttl(keys.ref(store.shard_of(ROOM), ROOM, "alice", "r")) == 77
+        await store.append("room_2", ALICE, ["x"])
+        [own] = [key for key in await redis.keys("chat:*:ref:*") if await redis.ttl(key) != 77]
+        assert await redis.ttl(own) == OWN_REF_SECONDS
+
+
+# -- what Redis refuses --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["-publish", "resetchannels"])
+async def test_where_publish_is_forbidden_a_message_is_stored_all_the_same(own_redis: RedisServer, rule: str) -> None:
+    """PubSub is a hint: the log and the outbox have the message, and it is counted as unpublished."""
+    with own_redis.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "default", rule)
+        async with open_store(own_redis.url) as store:
+            before = total("chat_unpublished_total")
+            appended = await store.append(ROOM, ALICE, ["one"])
+            assert (appended.first_seq, await contents(store)) == (1, ["one"])
+        assert admin.xlen(keys.outbox(store.shard_of(ROOM))) == 1
+    assert total("chat_unpublished_total") - before == 1
+
+
+async def test_a_full_redis_refuses_and_nothing_is_stored(own_redis: RedisServer) -> None:
+    """Overloaded, no seq used, no ref remembered; when there is room again, all works."""
+    async with open_store(own_redis.url) as store:
+        await store.append(ROOM, ALICE, ["before"])
+        with own_redis.client() as admin:
+            admin.config_set("maxmemory", "100kb")
+            answers = await settled([store.append(ROOM, ALICE, ["x", "y"], ref=str(i)) for i in range(3)])
+            answers += await settled([store.append("new room", ALICE, ["x"])])
+            assert [type(answer) for answer in answers] == [Overloaded] * 4
+            assert admin.exists(store.keys_of("new room").meta, store.keys_of("new room").stream) == 0
+            admin.config_set("maxmemory", "512mb")
+        assert (await store.append(ROOM, ALICE, ["after"], ref="0")).first_seq == 2
+        assert await contents(store) == ["before", "after"]
+
+
+async def test_too_many_waiting_appends_are_refused_at_once(redis_url: str) -> None:
+    """The newest is refused with Overloaded; those before it are carried out when the lane runs."""
+    async with open_store(redis_url, runs=False, append_queue=5) as store:
+        waiting = [store.append(ROOM, ALICE, [str(i)]) for i in range(5)]
+        with pytest.raises(Overloaded):
+            store.append(ROOM, ALICE, ["one too many"])
+        lane = asyncio.create_task(store.run())
+        await settled(waiting)
+        assert await contents(store) == ["0", "1", "2", "3", "4"]
+        lane.cancel()
+
+
+# -- Redis goes and comes back -------------------------------------------------------------------------------------
+
+
+async def test_scripts_that_redis_forgot_are_loaded_again(store: Store, redis: Redis) -> None:
+    """SCRIPT FLUSH costs nobody a message, nor its place."""
+    await store.append(ROOM, ALICE, ["0"])
+    await redis.script_flush()
+    await asyncio.gather(*(store.append(ROOM, ALICE, [str(i)]) for i in range(1, 600)))
+    assert await contents(store) == [str(i) for i in range(600)]
+
+
+async def test_appends_go_on_when_redis_was_killed_and_came_back(own_redis: RedisServer) -> None:
+    """Every append is answered; each message is in the log once, in the order of the calls."""
+    async with open_store(own_redis.url, append_timeout_s=20) as store:
+        futures: list[asyncio.Future[Appended]] = []
+
+        async def send() -> None:
+            for i in range(400):
+                futures.append(store.append(ROOM, ALICE, [str(i)]))
+                await asyncio.sleep(0.002)
+
+        sending = asyncio.create_task(send())
+        await eventually(lambda: len(futures) > 100)
+        await asyncio.to_thread(own_redis.kill)
+        await eventually(lambda: len(futures) > 250)
+        await asyncio.to_thread(own_redis.start)
+        await sending
+        answers = await settled(futures)
+        assert [answer for answer in answers if isinstance(answer, BaseException)] == []
+        assert await contents(store) == [str(i) for i in range(400)]
+        seqs = [answer.first_seq for answer in answers if isinstance(answer, Appended)]
+        assert seqs == list(range(1, 401))
+
+
+async def test_a_redis_that_restarted_opens_a_new_epoch(own_redis: RedisServer) -> None:
+    """It may have lost its tail. Seqs run on; the log says where each epoch began, and lost nothing."""
+    async with open_store(own_redis.url) as store:
+        first = await store.append(ROOM, ALICE, ["one", "two"])
+        for _ in range(2):
+            await asyncio.to_thread(own_redis.kill)
+            await asyncio.to_thread(own_redis.start)
+            last = await store.append(ROOM, ALICE, ["more"])
+        read = await store.read(ROOM, 1, 10)
+        assert [entry.seq for entry in read.entries] == [1, 2, 3, 4]
+        assert [epoch for epoch, _ in read.log.epochs] == sorted({entry.epoch for entry in read.entries})
+        assert [begin for _, begin in read.log.epochs] == [1, 3, 4]
+        assert (read.log.epochs[0][0], read.log.epoch) == (first.epoch, last.epoch)
+        assert [burst.first_seq for burst in read.bursts()] == [1, 3, 4]
+
+
+async def test_only_the_last_sixteen_epochs_are_kept(store: Store, redis: Redis) -> None:
+    """A room's meta is bounded; whoever stands in an older one starts anew."""
+    for i in range(20):
+        await store.append(ROOM, ALICE, [str(i)])
+        await redis.hset(store.keys_of(ROOM).meta, "run", "another")
+    read = await store.read(ROOM, 1, 100)
+    assert [begin for _, begin in read.log.epochs] == list(range(5, 21))
+    assert len({entry.epoch for entry in read.entries}) == 20
+
+
+async def test_a_new_epoch_is_larger_even_when_the_clock_ran_back(store: Store, redis: Redis) -> None:
+    """It is milliseconds by Redis's clock, but always above the one before."""
+    await store.append(ROOM, ALICE, ["one"])
+    far = 9_000_000_000_000
+    await redis.hset(store.keys_of(ROOM).meta, mapping={"run": "another", "epoch": far})
+    assert (await store.append(ROOM, ALICE, ["two"])).epoch == far + 1
+
+
+async def test_without_redis_an_append_is_refused_by_its_deadline(own_redis: RedisServer) -> None:
+    """Unavailable, for those that wait behind too; afterwards all works, and a refused ref may be sent again."""
+    async with open_store(own_redis.url, append_timeout_s=0.3) as store:
+        await store.append(ROOM, ALICE, ["0"])
+        await asyncio.to_thread(own_redis.stop)
+        futures = [store.append(ROOM, ALICE, [str(i)], ref=str(i)) for i in range(1, 300)]
+        async with asyncio.timeout(5):
+            answers = await settled(futures)
+        assert {type(answer) for answer in answers} == {Unavailable}
+        await asyncio.to_thread(own_redis.start)
+        await asyncio.gather(*(store.append(ROOM, ALICE, [str(i)], ref=str(i)) for i in range(1, 300)))
+        assert await contents(store) == [str(i) for i in range(300)]
+
+
+async def test_a_redis_that_hangs_is_given_up_and_nothing_doubles(own_redis: RedisServer) -> None:
+    """Its answers come too late: they are asked for again on a new connection, under the same refs."""
+    async with open_store(own_redis.url, append_timeout_s=20) as store:
+        await store.append(ROOM, ALICE, ["0"])
+        async with redis_client.connect(own_redis.url) as other:
+            await other.client_pause(3000, all=True)
+        await asyncio.gather(*(store.append(ROOM, ALICE, [str(i)]) for i in range(1, 20)))
+        assert await contents(store) == [str(i) for i in range(20)]

@@ -1,0 +1,133 @@
+"""Leases: each shard has at most one holder, each node its fair share, and nobody believes in one that ran out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
+
+import pytest
+
+from comet import leases as module
+from comet.leases import MARGIN_S, Leases
+from common.outbox import LEASE_MS, Outbox
+from common.registry import Registry
+from tests.support.eventually import eventually
+from tests.support.fake_outbox import FakeNodes, FakeOutbox
+
+SHARDS = 16
+
+
+class Clock:
+    """The monotonic clock."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """As time.monotonic."""
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that stands still, and leases that are renewed all the time."""
+    it = Clock()
+    monkeypatch.setattr(module, "time", it)
+    monkeypatch.setattr(module, "RENEW_S", 0.001)
+    return it
+
+
+def make(outbox: FakeOutbox, nodes: FakeNodes) -> Leases:
+    """Return a node's leases."""
+    return Leases(cast("Outbox", outbox), cast("Registry", nodes), SHARDS)
+
+
+@asynccontextmanager
+async def running(leases: Leases) -> AsyncIterator[Leases]:
+    """Run them while inside."""
+    task = asyncio.create_task(leases.run())
+    try:
+        yield leases
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("clock")
+async def test_a_node_alone_holds_all() -> None:
+    """And says so to whoever waits for the first."""
+    async with running(make(FakeOutbox(), FakeNodes(1))) as leases:
+        async with asyncio.timeout(5):
+            await leases.gained.wait()
+        await eventually(lambda: leases.held() == list(range(SHARDS)))
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(("count", "shares"), [(2, [8, 8]), (3, [4, 6, 6]), (20, [0] * 4 + [1] * 16)])
+async def test_shards_are_spread_evenly(count: int, shares: list[int]) -> None:
+    """However many nodes come, also after one that held all: each shard has one holder, each node about as many."""
+    nodes, shared = FakeNodes(1), FakeOutbox()
+    async with AsyncExitStack() as stack:
+        everybody = [await stack.enter_async_context(running(make(FakeOutbox("0", shared), nodes)))]
+        await eventually(lambda: len(everybody[0].held()) == SHARDS)
+        nodes.count = count
+        for i in range(1, count):
+            leases = make(FakeOutbox(str(i), shared), nodes)
+            everybody.append(await stack.enter_async_context(running(leases)))
+        await eventually(lambda: sorted(len(one.held()) for one in everybody) == shares)
+        assert sorted(shard for one in everybody for shard in one.held()) == list(range(SHARDS))
+
+
+@pytest.mark.usefixtures("clock")
+async def test_what_a_leaving_node_gives_up_is_taken_over() -> None:
+    """Drained, it holds none and takes none again, though a round of renewals was under way."""
+    nodes, outbox = FakeNodes(2), FakeOutbox("a")
+    async with running(make(outbox, nodes)) as leaving, running(make(FakeOutbox("b", outbox), nodes)) as staying:
+        await eventually(lambda: len(leaving.held()) == len(staying.held()) == 8)
+        await leaving.drain()
+        nodes.count = 1
+        await eventually(lambda: len(staying.held()) == SHARDS)
+        assert (leaving.held(), set(outbox.holders.values())) == ([], {"b"})
+
+
+async def test_a_lease_is_believed_in_until_shortly_before_its_end(clock: Clock) -> None:
+    """Redis may give it to another at its end; a node that can't renew stops before that."""
+    outbox = FakeOutbox()
+    async with running(make(outbox, FakeNodes(1))) as leases:
+        await eventually(lambda: len(leases.held()) == SHARDS)
+        outbox.away = True
+        await asyncio.sleep(0.01)
+        clock.now += LEASE_MS / 1000 - MARGIN_S - 0.01
+        assert len(leases.held()) == SHARDS
+        clock.now += 0.02
+        assert leases.held() == []
+        outbox.away = False
+        await eventually(lambda: len(leases.held()) == SHARDS)
+
+
+async def test_a_lease_counts_from_before_it_was_asked_for(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that was stopped while it asked does not believe that the lease began when it woke."""
+
+    class Slow(FakeOutbox):
+        async def hold(self, shard: int) -> bool:
+            clock.now += LEASE_MS / 1000 if shard == 3 else 0
+            return await super().hold(shard)
+
+    monkeypatch.setattr(module, "RENEW_S", 60)
+    async with running(make(Slow(), FakeNodes(1))) as leases:
+        await eventually(lambda: 15 in leases.held())
+        assert leases.held() == list(range(4, SHARDS))
+
+
+async def test_a_lease_that_another_took_is_given_up(clock: Clock) -> None:
+    """The next renewal is refused, and the forwarder may learn it even sooner."""
+    outbox = FakeOutbox("a")
+    async with running(make(outbox, FakeNodes(2))) as leases:
+        await eventually(lambda: len(leases.held()) == 8)
+        stolen, fenced = leases.held()[:2]
+        outbox.holders[stolen] = "b"
+        await eventually(lambda: stolen not in leases.held())
+    leases.lost(fenced)
+    leases.lost(fenced)
+    assert fenced not in leases.held()
+    assert clock.now == 1000.0
