@@ -1,7 +1,6 @@
 """Comet, put together: the only place that builds its parts, and the order in which they start and stop."""
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ log = logs.get()
 
 # XREAD blocks for less than this, so its answer is never taken for a timeout.
 BLOCKING_TIMEOUT_S = 5.0
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,7 +59,7 @@ class Comet:
         self._store = Store(self._redis, self._lane_redis, limits)
         registry = Registry(self._redis, settings.shards)
         rooms: dict[str, Room] = {}
-        self._pubsub = PubSub(self._redis, lambda room: self._store.keys_of(room).channel)
+        self._pubsub = PubSub(self._redis, lambda room: self._store.keys_of(room).channel, self._health)
         self._membership = Membership(registry, rooms, _advertised(settings), settings.room_ttl_seconds, self._health)
         self._hub = Hub(
             rooms, self._store, self._pubsub, Outbound(), self._membership.room_changed, settings.join_messages
@@ -71,7 +71,7 @@ class Comet:
             outbox, self._leases, settings.forward_url, settings.forward_timeout_seconds, self._health
         )
         self._context = Context(settings, self._store, self._hub, self._presences, self._membership)
-        auth = Auth(settings.auth_key.get_secret_value(), settings.auth_algorithms.split(","))
+        auth = Auth(settings.auth_key.get_secret_value(), settings.algorithms)
         self._gateway = Gateway(settings, self._context, auth, self._health)
         self._push = PushServer(PushService(self._hub, self._membership), settings.http_bind_ip, settings.grpc_port)
 
@@ -98,6 +98,7 @@ class Comet:
                         task.cancel()
         finally:
             self._gateway.stop_listening()
+            await self._push.stop(min(1.0, settings.drain_seconds))
             sock.close()
             for redis in (self._redis, self._lane_redis, self._blocking_redis):
                 await redis.aclose()
@@ -130,7 +131,6 @@ class Comet:
                 await self._gateway.drain(seconds / 4)
                 await self._forwarder.drain()
                 await self._leases.drain()
-        await self._push.stop(min(1.0, seconds))
         log.info("Comet has stopped")
 
 
@@ -138,8 +138,7 @@ def _advertised(settings: Settings) -> str:
     """Return host:port at which Job reaches this node's gRPC."""
     if settings.advertise_address:
         return settings.advertise_address
-    ip = ipaddress.ip_address(settings.http_bind_ip)
-    host = _own_address() if ip.is_unspecified else settings.http_bind_ip
+    host = _own_address() if settings.http_bind_ip in EVERYWHERE else settings.http_bind_ip
     return f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
 
 

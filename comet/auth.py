@@ -8,7 +8,7 @@ from websockets.datastructures import Headers
 
 from common import ids
 from common.envelope import User
-from common.errors import BadRequest, Forbidden
+from common.errors import BadRequest, Forbidden, SettingError
 
 
 class Target:
@@ -41,8 +41,13 @@ class Auth:
     """Tells who connects."""
 
     def __init__(self, key: str, algorithms: list[str]) -> None:
-        self._key = key  # empty: everybody is a guest
         self._algorithms = algorithms
+        self._key = key  # empty: everybody is a guest
+        for name in algorithms if key else ():
+            try:
+                jwt.get_algorithm_by_name(name).prepare_key(key)
+            except jwt.InvalidKeyError as e:
+                raise SettingError(f"comet: bad setting COMET_AUTH_KEY: no key for {name} ({e})") from None
 
     def user(self, target: Target, headers: Headers) -> User:
         """Return who connects. Raises Forbidden (no valid token) or BadRequest (an id or name past its limits)."""
@@ -52,7 +57,7 @@ class Auth:
         token = target.get("token") or authorization[0].removeprefix("Bearer ")
         try:
             claims = jwt.decode(token, self._key, algorithms=self._algorithms, options={"require": ["sub"]})
-        except jwt.InvalidTokenError as e:
+        except jwt.PyJWTError as e:
             raise Forbidden(f"a valid token is needed, as ?token= or as Authorization: Bearer ({e})") from None
         user_id = ids.user_id(claims["sub"], "sub")
         return User(user_id, ids.username(claims.get("name", user_id[: ids.USERNAME_CHARS]), "name"))

@@ -1,12 +1,16 @@
 """Comet's settings."""
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final, Self
 
-from pydantic import Field, SecretStr, field_validator
+import jwt
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from common import ids
 from common.config import Shared
 from common.errors import BadRequest
+
+MOST_PORT: Final = 65_535
 
 
 class Settings(Shared):
@@ -61,10 +65,43 @@ class Settings(Shared):
             raise ValueError(e.message) from None
         return value
 
+    @field_validator("forward_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+            raise ValueError("must be a URL such as http://localhost:8090")
+        return value
+
+    @field_validator("advertise_address")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"\S+:[0-9]{1,5}", value):
+            raise ValueError("must be host:port")
+        return value
+
+    @field_validator("auth_algorithms")
+    @classmethod
+    def _check_algorithms(cls, value: str) -> str:
+        known = set(jwt.algorithms.get_default_algorithms()) - {"none"}
+        if not value or not {one.strip() for one in value.split(",")} <= known:
+            raise ValueError(f"must be some of {', '.join(sorted(known))}")
+        return value
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Self:
+        if max(self.http_bind_port, self.grpc_port, self.metrics_port) > MOST_PORT:
+            raise ValueError(f"node_index {self.node_index} moves a port past {MOST_PORT}")
+        return self
+
+    @property
+    def algorithms(self) -> list[str]:
+        """The JWT algorithms that are accepted."""
+        return [one.strip() for one in self.auth_algorithms.split(",")]
+
     @property
     def rooms(self) -> list[str]:
         """The default rooms."""
-        return [room.strip() for room in self.default_rooms.split(",") if room.strip()]
+        return list(dict.fromkeys(room.strip() for room in self.default_rooms.split(",") if room.strip()))
 
     def model_post_init(self, _context: object) -> None:
         """Move the ports of a further node, so that what is printed is what is used."""

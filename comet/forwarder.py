@@ -47,6 +47,7 @@ class Forwarder:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._most = ENTRIES  # entries of a shard in a batch; fewer, and of all shards, while Logic refuses it whole
         self._turn = 0  # which shard comes first
+        self._reading = ENTRIES  # entries of a shard that are read at once; fewer where they are large
         self._draining = asyncio.Event()
         self._done = asyncio.Event()
 
@@ -95,7 +96,10 @@ class Forwarder:
     async def _round(self, http: aiohttp.ClientSession, shards: list[int]) -> bool:
         """Forward one batch; whether all of it was settled."""
         self._turn = (self._turn + 1) % len(shards)
-        waiting = await self._outbox.read_heads(shards[self._turn :] + shards[: self._turn], self._most, BLOCK_MS)
+        waiting = await self._outbox.read_heads(
+            shards[self._turn :] + shards[: self._turn], min(self._most, self._reading), BLOCK_MS
+        )
+        self._reading = _fewer_or_more(self._reading, waiting)
         held = set(self._leases.held())  # reading may have taken longer than a lease lives
         batch = _fit([entry for entry in waiting if entry.shard in held])
         if self._most < ENTRIES:
@@ -185,6 +189,12 @@ def _dumps(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 def _messages(batch: list[Waiting]) -> int:
     return sum(entry.count for entry in batch)
+
+
+def _fewer_or_more(count: int, waiting: list[Waiting]) -> int:
+    """Return how many entries of a shard to read next, so that all together are about two batches."""
+    size = sum(len(entry.messages) for entry in waiting)
+    return max(1, min(ENTRIES, count * 2, count * 2 * BATCH_BYTES // max(1, size)))
 
 
 def _fit(waiting: list[Waiting]) -> list[Waiting]:

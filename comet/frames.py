@@ -25,14 +25,19 @@ class Limits:
     messages: int
 
 
-def parse(text: bytes | bytearray) -> tuple[str, dict[str, Any]]:
-    """Return a frame's type and payload."""
+def load(text: bytes) -> dict[str, Any]:
+    """Return a frame as an object, unchecked."""
     try:
         frame = orjson.loads(text)
     except orjson.JSONDecodeError as e:
         raise BadRequest(f"a frame must be JSON text: {e}") from None
     if not isinstance(frame, dict):
         raise BadRequest("a frame must be a JSON object with type and payload")
+    return frame
+
+
+def parse(frame: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return a frame's type and payload."""
     kind, payload = frame.get("type"), frame.get("payload", {})
     if not isinstance(kind, str):
         raise BadRequest("type must be a string", field="type")
@@ -43,10 +48,18 @@ def parse(text: bytes | bytearray) -> tuple[str, dict[str, Any]]:
     return kind, payload
 
 
-def ref_of(payload: dict[str, Any]) -> str | None:
-    """Return the payload's ref, if it has one."""
-    value = payload.get("ref")
+def ref_of(frame: dict[str, Any]) -> str | None:
+    """Return the ref in a frame's payload, if it has one."""
+    payload = frame.get("payload")
+    value = payload.get("ref") if isinstance(payload, dict) else None
     return None if value is None else ids.ref(value)
+
+
+def cost_of(frame: dict[str, Any]) -> int:
+    """Return how many messages a frame counts for: each that it carries, and one if none."""
+    payload = frame.get("payload")
+    messages = payload.get("messages") if isinstance(payload, dict) else None
+    return max(1, len(messages)) if isinstance(messages, list) else 1
 
 
 def room_of(payload: dict[str, Any]) -> str:

@@ -27,6 +27,8 @@ DEADLINE_S: Final = 1.0  # between looks at handshakes that hang
 CLOSING_S: Final = 5.0  # for a client's half of the closing handshake
 LAST_ANSWERS_S: Final = 1.0
 RESTARTING: Final = 1012
+POLICY: Final = 1008
+REASON_CHARS: Final = 120  # a close frame holds 123 bytes of reason
 
 
 class Gateway:
@@ -107,19 +109,24 @@ class Gateway:
             if "Upgrade" not in request.headers:
                 self._get(transport, request, target)
                 return
-            user = self._auth.user(target, request.headers)
-            rooms = target.rooms(self._settings.rooms, self._settings.max_rooms_per_session)
-        except (BadRequest, Forbidden) as e:
-            status = 401 if isinstance(e, Forbidden) else e.http_status
-            body = {"status": "error", "code": e.code, "message": e.message, "field": e.field}
-            transport.respond(status, "application/json", orjson.dumps(body))
+        except BadRequest as e:
+            transport.respond(e.http_status, "text/plain; charset=utf-8", e.message.encode())
             return
-        if not transport.accept(request):
-            return
+        if transport.accept(request):
+            self._begin(transport, request, target)
+
+    def _begin(self, transport: Transport, request: Request, target: Target) -> None:
+        """Begin a session, or close with 1008: a browser would take an HTTP status for a lost connection and retry."""
         self._hanging.discard(transport)
         metrics.CONNECTED.inc()
         if len(self._transports) > self._settings.max_connections:
             transport.close(TRY_AGAIN_LATER, "too many connections")
+            return
+        try:
+            user = self._auth.user(target, request.headers)
+            rooms = target.rooms(self._settings.rooms, self._settings.max_rooms_per_session)
+        except (BadRequest, Forbidden) as e:
+            transport.close(POLICY, e.message[:REASON_CHARS])
             return
         transport.session = Session(self._context, transport, user)
         transport.session.begin(rooms)

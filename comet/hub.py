@@ -24,7 +24,7 @@ from common.envelope import Burst
 from common.errors import Unavailable
 from common.positions import Position
 from common.redis_client import AWAY
-from common.store import Read, Store
+from common.store import PAGE_BYTES, Read, Store
 
 CHECK_S: Final = 2.0
 SETTLE_S: Final = 0.1  # a message on its way over PubSub is given so long before the check reads it from the stream
@@ -56,7 +56,7 @@ class Hub:
         self._room_changed = room_changed  # tells the registry's writer
         self._history = history  # messages for a new room's ring
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self._repairing: dict[str, asyncio.Task[bool]] = {}
+        self._repairing: dict[Room, asyncio.Task[bool]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._check_now = asyncio.Event()
 
@@ -159,10 +159,11 @@ class Hub:
 
     async def _start(self, room: Room) -> None:
         """Subscribe, then read where the log ends: nothing can slip between the two."""
-        try:
+        with suppress(Unavailable):  # PubSub is a hint: pushes and the check of the tails carry on without it
             await self._pubsub.subscribe(room.id)
+        try:
             read = await self.store.read(room.id, 0, self._history)
-        except (Unavailable, *AWAY, RedisError) as e:
+        except (*AWAY, RedisError) as e:
             log.warning("A room could not be started", room=room.id, error=str(e))
             return
         room.start(read.log.position, read.bursts())
@@ -201,11 +202,11 @@ class Hub:
                 self._start_repair(room)
 
     def _start_repair(self, room: Room) -> asyncio.Task[bool]:
-        task = self._repairing.get(room.id)
+        task = self._repairing.get(room)
         if task is None:
             task = self._spawn(self._repair(room))
-            self._repairing[room.id] = task
-            task.add_done_callback(lambda _: self._repairing.pop(room.id, None))
+            self._repairing[room] = task
+            task.add_done_callback(lambda _: self._repairing.pop(room, None))
         return task
 
     async def _repair(self, room: Room) -> bool:
@@ -213,7 +214,7 @@ class Hub:
         try:
             while self.rooms.get(room.id) is room:
                 before = room.position
-                read = await self.store.read(room.id, before.seq + 1, REPAIR_MESSAGES)
+                read = await self.store.read(room.id, before.seq + 1, REPAIR_MESSAGES, PAGE_BYTES)
                 tail = read.log.position
                 if tail.epoch < before.epoch or (tail.epoch == before.epoch and tail.seq <= before.seq):
                     break  # ahead of the log as it was read, or level with it
@@ -243,7 +244,7 @@ class Hub:
         stood = room.position
         following = [first for epoch, first in read.log.epochs if epoch > room.epoch]
         begin = max(read.log.first, min([room.last + 1, *following]))
-        read = await self.store.read(room.id, begin, REPAIR_MESSAGES)
+        read = await self.store.read(room.id, begin, REPAIR_MESSAGES, PAGE_BYTES)
         if room.position != stood:
             return
         last = read.entries[-1] if read.entries else None

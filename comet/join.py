@@ -15,7 +15,7 @@ from comet.room import Member, Room
 from common import envelope
 from common.errors import Unavailable
 from common.positions import Position
-from common.store import Read
+from common.store import PAGE_BYTES, Read, newest
 
 ROUNDS: Final = 1000  # pieces of a recovery, or looks at a room that is behind the log
 
@@ -32,6 +32,9 @@ class Joiner(Member, Protocol):
     def send(self, text: bytes) -> None:
         """Send one frame."""
 
+    async def drained(self) -> None:
+        """Return once the client has taken most of what it was sent."""
+
 
 class Join:
     """One session's way into one room."""
@@ -44,8 +47,10 @@ class Join:
         self._join_messages = settings.join_messages
         self._recovery_limit = settings.recovery_limit
 
-    async def fresh(self) -> bytes:
+    async def fresh(self, *, without_messages: bool = False) -> bytes:
         """Join without a position and return the room's part of a hello. Raises Unavailable."""
+        if without_messages:
+            self._join_messages = 0
         room = await self._hub.enter(self._room_id)
         try:
             position, messages, more = await self._newest(room)
@@ -80,6 +85,7 @@ class Join:
                 return room.position, room.cut(begin), begin > 1
             stood = room.position
             read = await self._hub.store.read(room.id, begin, self._join_messages)
+            read = Read(read.log, newest(read.entries, PAGE_BYTES))
             if _lost_its_tail(read, stood):
                 return room.position, room.cut(begin), True
             if read.log.position == room.position:
@@ -102,7 +108,7 @@ class Join:
                 self._send(room, room.position, room.cut(at.seq + 1), online, first=not sent)
                 return True
             stood = room.position
-            read = await self._hub.store.read(room.id, at.seq + 1, self._recovery_limit)
+            read = await self._hub.store.read(room.id, at.seq + 1, self._recovery_limit, PAGE_BYTES)
             if not read.log.recovers(at) or _lost_its_tail(read, stood):
                 if sent:  # trimmed or lost while it was being read: the client resumes, and is told then
                     raise Unavailable("part of the room's history is gone meanwhile; join again")
@@ -112,6 +118,7 @@ class Join:
                 at = Position(last.epoch, last.seq)
                 self._send(room, at, read.messages, online, first=not sent)
                 sent = True
+                await self._session.drained()
             else:
                 at = Position(read.log.epoch, at.seq)
             if _is_ahead(read, room):

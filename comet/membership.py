@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 AGAIN_S: Final = 0.5  # after a write that failed
 WRITE_ENTRIES: Final = 1000  # in one pipeline
-EVERYTHING_S: Final = USER_TTL_S / 3
 
 log = logs.get()
 
@@ -139,7 +138,7 @@ class Membership:
     async def _write_everything(self) -> None:
         """Renew what expires, and mend what another's mistake may have removed."""
         while True:
-            await asyncio.sleep(EVERYTHING_S)
+            await asyncio.sleep(min(USER_TTL_S, self._room_ttl_s) / 3)
             self._mark_everything()
 
     def _mark_everything(self) -> None:

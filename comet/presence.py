@@ -20,6 +20,8 @@ from common.registry import LISTED_USERS, Presence, Registry
 WATCH_S: Final = 1.0
 COUNT_FRESH_S: Final = 1.0  # many who join at once share one look at the other nodes
 
+NOBODY: Final = Presence(0, [])
+
 log = logs.get()
 
 
@@ -31,7 +33,7 @@ class Presences:
         self._membership = membership
         self._rooms = rooms  # the hub's
         self._told: dict[str, bytes] = {}  # the last frame told to a room's watchers
-        self._elsewhere: dict[str, tuple[float, int]] = {}  # users on other nodes, by room, with when it was read
+        self._elsewhere: dict[str, tuple[float, Presence]] = {}  # on other nodes, by room, with when it was read
 
     async def frame(self, room_id: str) -> bytes:
         """Return the presence frame of a room. Raises what redis raises."""
@@ -41,12 +43,13 @@ class Presences:
     async def online(self, room: Room, joining: User) -> int:
         """Return how many are in a room once this user is; a count, so one second old is fresh enough."""
         now = asyncio.get_running_loop().time()
-        read_at, count = self._elsewhere.get(room.id, (0.0, 0))
+        read_at, elsewhere = self._elsewhere.get(room.id, (0.0, NOBODY))
         if now - read_at > COUNT_FRESH_S:
             [elsewhere] = await self._registry.presence([room.id], without=self._membership.incarnation)
-            count = elsewhere.online
-            self._elsewhere[room.id] = (now, count)
-        return count + len(room.users) + (joining.id not in room.users)
+            self._elsewhere[room.id] = (now, elsewhere)
+        here = len(room.users) + (joining.id not in room.users)
+        on_both = sum(user_id == joining.id or user_id in room.users for user_id, _ in elsewhere.users)
+        return here + elsewhere.online - on_both
 
     async def run(self) -> None:
         """Tell watchers of changes, forever."""
@@ -74,7 +77,7 @@ class Presences:
 
     def _frame(self, room_id: str, elsewhere: Presence) -> bytes:
         room = self._rooms.get(room_id)
-        here = local_presence(room) if room is not None else Presence(0, [])
+        here = local_presence(room) if room is not None else NOBODY
         users = dict(here.users)
         repeated = sum(user_id in users for user_id, _ in elsewhere.users)
         users |= dict(elsewhere.users)

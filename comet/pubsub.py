@@ -21,9 +21,11 @@ from common import logs
 from common.backoff import Backoff
 from common.envelope import Burst, parse_burst
 from common.errors import Unavailable
+from common.health import Health
 from common.redis_client import AWAY, TIMEOUT_S
 
 PING_S: Final = 2.0
+CONFIRM_S: Final = 1.0  # for Redis to confirm a subscription, which a join waits for
 SILENT_S: Final = 6.0  # without even an answer to a ping: the connection is dead
 FAIR_MESSAGES: Final = 256  # taken in a row before others get the loop
 # A connection in subscribed mode answers pings as messages; this one keeps it there while no room is served.
@@ -35,7 +37,8 @@ log = logs.get()
 class PubSub:
     """The node's subscriptions."""
 
-    def __init__(self, redis: Redis, channel_of: Callable[[str], str]) -> None:
+    def __init__(self, redis: Redis, channel_of: Callable[[str], str], health: Health) -> None:
+        self._health = health  # without PubSub chat goes on by push, so its absence is a warning and no reason
         self._redis = redis  # only makes the connection
         self._channel_of = channel_of
         self._rooms: dict[bytes, str] = {}  # by channel
@@ -55,7 +58,7 @@ class PubSub:
             confirmed = self._confirming[key] = asyncio.get_running_loop().create_future()
             self._send("SUBSCRIBE", channel)
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(CONFIRM_S):
                 await asyncio.shield(confirmed)
         except TimeoutError:
             raise Unavailable("Redis did not confirm a subscription; try again later") from None
@@ -78,12 +81,14 @@ class PubSub:
                     self._connection = connection
                     self._outgoing.clear()
                     await _subscribe(connection, [CONTROL_CHANNEL.encode(), *self._rooms])
+                self._health.warnings.pop("pubsub", None)
                 if lost:
                     on_back()
                 backoff.reset()
                 await self._converse(connection, on_burst)
             except* (*AWAY, RedisError) as lost_by:
                 metrics.PUBSUB_LOST.inc()
+                self._health.warnings["pubsub"] = f"PubSub is away: {_text(lost_by)}"
                 log.warning("The PubSub connection was lost", error=_text(lost_by))
             finally:
                 self._connection = None
@@ -118,12 +123,10 @@ class PubSub:
         if room_id is None:
             return
         try:
-            burst = parse_burst(payload)
+            on_burst(room_id, parse_burst(payload))
         except ValueError:
             metrics.FOREIGN_PUBLISHES.inc()
             log.warning("Something that is no message was published in a room", room=room_id, payload=payload[:80])
-        else:
-            on_burst(room_id, burst)
 
     def _confirm(self, channel: bytes) -> None:
         confirmed = self._confirming.pop(channel, None)

@@ -5,6 +5,7 @@ goes out as a raw text frame, once for each id. OK means delivered, a repeat, or
 """
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -19,9 +20,10 @@ from comet import frames, metrics
 from comet.hub import MS_DIGITS, Hub, age_s
 from comet.membership import Membership
 from comet.room import DUPLICATE, HELD, Room
-from common import ids, logs
+from common import ids, lifecycle, logs
 from common.envelope import Burst, messages_of, split
 from common.errors import BadRequest, StartupError, Unavailable
+from common.positions import Position
 from common.redis_client import AWAY
 from protos import comet_pb2, comet_pb2_grpc
 from protos.protocol_pb2 import Proto
@@ -43,13 +45,15 @@ class PushService(comet_pb2_grpc.CometServicer):
     def __init__(self, hub: Hub, membership: Membership) -> None:
         self._hub = hub
         self._membership = membership
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._paced: set[asyncio.Task[None]] = set()
 
     async def BroadcastRoom(  # noqa: N802 - the method's name in the .proto
         self, request: comet_pb2.BroadcastRoomReq, context: _Context
     ) -> comet_pb2.BroadcastRoomReply:
         """Deliver to everyone in one or several rooms; the reply names those to send again and those refused."""
+        if not request.batch:
+            await _need_proto(request, context)
         reply = comet_pb2.BroadcastRoomReply()
         for one in (request, *request.more):
             try:
@@ -66,19 +70,22 @@ class PushService(comet_pb2_grpc.CometServicer):
                 log.warning("A push waits for Redis", room=one.room_id, error=str(e))
                 reply.retry_rooms.append(one.room_id)
         if reply.refused_rooms and not request.more:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the position lies above the log, or the body is no frame")
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, "the position lies above the log, or the body can't be read"
+            )
         return reply
 
     async def PushMsg(  # noqa: N802
         self, request: comet_pb2.PushMsgReq, context: _Context
     ) -> comet_pb2.PushMsgReply:
         """Deliver to the sessions of some users."""
+        await _need_proto(request, context)
         if not request.keys:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "keys must name at least one user")
         if self._is_new(request.proto.id, "user"):
             data = frames.websocket(request.proto.body.encode())
             for user_id in dict.fromkeys(request.keys):
-                for session in self._membership.sessions.get(user_id, ()):
+                for session in list(self._membership.sessions.get(user_id, ())):  # a write may end one
                     session.write(data)
         return comet_pb2.PushMsgReply()
 
@@ -86,6 +93,7 @@ class PushService(comet_pb2_grpc.CometServicer):
         self, request: comet_pb2.BroadcastReq, context: _Context
     ) -> comet_pb2.BroadcastReply:
         """Deliver to every session: at once, or `speed` of them a second, which goes on after the answer."""
+        await _need_proto(request, context)
         if request.speed < 0:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "speed must be 0 or more deliveries a second")
         if len(self._paced) >= MAX_PACED and request.speed:
@@ -96,7 +104,7 @@ class PushService(comet_pb2_grpc.CometServicer):
             self._paced.add(task)
             task.add_done_callback(self._paced.discard)
             if not request.speed:
-                await task
+                await asyncio.shield(task)  # the caller may lose its patience, the others still get it
         return comet_pb2.BroadcastReply()
 
     async def Rooms(self, _request: comet_pb2.RoomsReq, _context: _Context) -> comet_pb2.RoomsReply:  # noqa: N802
@@ -116,44 +124,38 @@ class PushService(comet_pb2_grpc.CometServicer):
         if room is None:  # nobody is here any more
             return True
         settled = True
+        tail = Position(0, 0)  # of the room's log, as far as it was looked at
         for proto in protos:
             if not proto.first_seq:
                 if self._is_new(proto.id, room_id):
                     self._hub.deliver_raw(room_id, proto.body)
-            elif not await self._deliver_positioned(room, proto):
-                settled = False
+                continue
+            if self._is_repeat(room, proto):
+                continue
+            burst = _burst(room, proto)
+            if burst is not None and (burst.epoch, burst.last_seq) > (tail.epoch, tail.seq):
+                [tail] = await self._hub.store.tails([room_id])
+            if burst is None or (burst.epoch, burst.last_seq) > (tail.epoch, tail.seq):
+                settled = False  # nobody's messages: the log is the truth
+            elif self._hub.deliver(room_id, burst, "push") == HELD and room.live:
+                await self._hub.repair(room)
         return settled
 
-    async def _deliver_positioned(self, room: Room, proto: Proto) -> bool:
-        """Bring messages to a room by their position; False if that lies above its log or they can't be read."""
-        try:
-            result = self._deliver(room, proto)
-        except BadRequest as fault:
-            log.warning("A push could not be read", room=room.id, error=fault.message)
-            return False
-        if result == HELD and room.live:
-            await self._hub.repair(room)
-            if (room.epoch, room.last) < (proto.epoch, proto.first_seq):
-                room.drop_held(proto.first_seq)
-                return False
-        return True
-
-    def _deliver(self, room: Room, proto: Proto) -> str:
-        count = max(1, proto.count)
+    @staticmethod
+    def _is_repeat(room: Room, proto: Proto) -> bool:
+        """Whether PubSub was here before: the usual case, in which nothing needs to be looked into."""
         metrics.DELIVERY_PUSH.observe(_age_s(proto.body))
+        count = max(1, proto.count)
         if room.live and proto.epoch <= room.epoch and proto.first_seq + count - 1 <= room.last:
-            # The usual case, and the cheapest: PubSub was here before, so nothing needs to be looked into.
             metrics.DELIVERIES["push", DUPLICATE].inc(count)
-            return DUPLICATE
-        messages = messages_of(proto.body)
-        burst = Burst(proto.epoch, proto.first_seq, len(split(messages)), messages)
-        return self._hub.deliver(room.id, burst, "push")
+            return True
+        return False
 
     def _is_new(self, push_id: str, target: str) -> bool:
         """Whether this id did not come before; without one there is nothing to go by."""
         if not push_id:
             return True
-        key = f"{target}\n{push_id}"
+        key = hashlib.blake2b(f"{target}\n{push_id}".encode(), digest_size=16).digest()  # ids may be of any length
         if key in self._seen:
             metrics.REPEATED_PUSHES.inc()
             return False
@@ -177,6 +179,23 @@ def _protos(request: comet_pb2.BroadcastRoomReq) -> Iterator[Proto]:
     yield from request.batch
 
 
+async def _need_proto(
+    request: comet_pb2.PushMsgReq | comet_pb2.BroadcastReq | comet_pb2.BroadcastRoomReq, context: _Context
+) -> None:
+    if not request.HasField("proto"):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "proto is missing: it holds the body to deliver")
+
+
+def _burst(room: Room, proto: Proto) -> Burst | None:
+    """Return the messages of a positioned push; None if they can't be read."""
+    try:
+        messages = messages_of(proto.body)
+    except BadRequest as fault:
+        log.warning("A push could not be read", room=room.id, error=fault.message)
+        return None
+    return Burst(proto.epoch, proto.first_seq, len(split(messages)), messages)
+
+
 def _age_s(body: str) -> float:
     """Return how long ago the first message of a serverMessages frame was appended."""
     return age_s(body[body.find(_FIRST_ID) + len(_FIRST_ID) :][:MS_DIGITS])
@@ -188,6 +207,7 @@ class PushServer:
     def __init__(self, service: PushService, host: str, port: int) -> None:
         self._service = service
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._host = host
         self._port = port
         self._server: aio.Server | None = None
         self._health = health.aio.HealthServicer()
@@ -200,13 +220,11 @@ class PushServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         name = comet_pb2.DESCRIPTOR.services_by_name["Comet"].full_name
         reflection.enable_server_reflection((name, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        lifecycle.listen(self._host, self._port, "grpc_port (COMET_GRPC_PORT)").close()  # grpc's own words are many
         try:
             self._server.add_insecure_port(self._address)
-        except RuntimeError:
-            raise StartupError(
-                f"port {self._port} can't be opened for gRPC: stop the program that uses it, "
-                "or change the setting grpc_port (COMET_GRPC_PORT)"
-            ) from None
+        except RuntimeError as e:
+            raise StartupError(f"port {self._port} can't be opened for gRPC ({e}): see grpc_port") from None
         await self._server.start()
         await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)

@@ -85,7 +85,7 @@ class Room:
         self.held: dict[int, tuple[Burst, str]] = {}  # above a hole, by first seq, with the path
         self.released: list[tuple[str, int]] = []  # held messages accepted since: (path, count), for whoever counts
         self.broadcasting = False  # a broadcast yielded and goes on in a later iteration of the loop
-        self.sealed: deque[Flush] = deque()  # flushes whose receivers are already fixed
+        self.sealed: deque[tuple[bytes, int, int]] = deque()  # flushes whose receivers are already fixed
         self._pending: list[Burst | bytes] = []  # accepted since the last flush; bytes are raw frames' text
         self._ring: deque[Burst] = deque()
         self._ring_messages = 0
@@ -156,10 +156,6 @@ class Room:
                 self._accept(burst)
                 self.released.append((path, burst.count))
 
-    def drop_held(self, first_seq: int) -> None:
-        """Forget a held burst: there is no such message."""
-        self.held.pop(first_seq, None)
-
     # -- the ring ----------------------------------------------------------------------------------------------------
 
     def covers(self, seq: int) -> bool:
@@ -217,12 +213,14 @@ class Room:
     def seal(self) -> None:
         """Fix who gets what waits: the members of this moment."""
         if self._pending:
-            self.sealed.append(Flush(*self._take(), list(self.members.items()), self.version))
+            self.sealed.append((*self._take(), self._serial))
 
     def next_flush(self) -> "Flush":
         """Return what is to be flushed next."""
         if self.sealed:
-            return self.sealed.popleft()
+            sealed, messages, serial = self.sealed.popleft()
+            receivers = [(member, joined) for member, joined in self.members.items() if joined <= serial]
+            return Flush(sealed, messages, receivers, self.version)
         return Flush(*self._take(), list(self.members.items()), self.version)
 
     def _take(self) -> tuple[bytes, int]:

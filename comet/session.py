@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from comet.transport import Transport
 
 BACKLOG_FRAMES: Final = 64
+REST_S: Final = 0.1  # a client that sends too fast is not read for so long
+HELLO_BYTES: Final = 262_144  # past it the rooms of a hello come without messages; their history can be asked for
 TRY_AGAIN_LATER: Final = 1013
 RATE_LIMITED: Final = 4002
 
@@ -121,6 +123,10 @@ class Session:
         """Send one frame."""
         self.write(frames.websocket(text))
 
+    async def drained(self) -> None:
+        """Return once the client has taken most of what it was sent."""
+        await self._transport.drained()
+
     def send_error(self, fault: ChatError, ref: str | None) -> None:
         """Send an error frame."""
         metrics.ERRORS.labels(fault.code).inc()
@@ -128,14 +134,22 @@ class Session:
 
     # -- dealing with frames -----------------------------------------------------------------------------------------
 
-    def _deal(self, data: bytes) -> None:
+    def _deal(self, text: bytes) -> None:
         ref: str | None = None
         try:
-            kind, payload = frames.parse(data)
-            ref = frames.ref_of(payload)
+            frame = frames.load(text)
+            ref = frames.ref_of(frame)
+            self._check_rate(frames.cost_of(frame))
+            kind, payload = frames.parse(frame)
             self._DEALERS[kind](self, payload, ref)
+        except RateLimited as fault:
+            self._transport.rest(REST_S)
+            self.send_error(fault, ref)
         except ChatError as fault:
             self.send_error(fault, ref)
+        except Exception:
+            log.exception("A frame could not be dealt with", user=self.user.id)
+            self.send_error(Internal("a fault of the server's; try again"), ref)
 
     def _put_back(self, data: bytes) -> None:
         if self._backlog is None:
@@ -224,7 +238,7 @@ class Session:
         kept: list[bytes] = []
         write, self.write = self.write, kept.append
         try:
-            rooms = [await self._join(room_id).fresh() for room_id in room_ids]
+            rooms = await self._enter(room_ids)
         except (ChatError, *AWAY, RedisError) as e:
             log.warning("A client could not be let in", user=self.user.id, error=str(e))
             self._transport.close(TRY_AGAIN_LATER, "Redis is away; try again later")
@@ -234,6 +248,16 @@ class Session:
             self._greet(rooms)
             for data in kept:
                 write(data)
+
+    async def _enter(self, room_ids: list[str]) -> list[bytes]:
+        rooms: list[bytes] = []
+        size = 0
+        for room_id in room_ids:
+            if self.ended:  # the client is gone
+                break
+            rooms.append(await self._join(room_id).fresh(without_messages=size > HELLO_BYTES))
+            size += len(rooms[-1])
+        return rooms
 
     def _greet(self, rooms: list[bytes]) -> None:
         self.send(frames.hello(self.user.to_json(), self._context.membership.incarnation, rooms))
@@ -248,10 +272,13 @@ class Session:
 
     async def _resume(self, room_id: str, since: Position | None) -> None:
         room = self.rooms.pop(room_id, None)
+        watched = room is not None and self in room.watchers
         if room is not None:  # starts anew: nothing of the room is sent until it is joined again
             room.remove(self)
         try:
             await self._join(room_id).resume(since)
+            if watched and room_id in self.rooms:
+                self.rooms[room_id].watchers.add(self)
         finally:
             if room is not None and room_id not in self.rooms:
                 self._context.hub.leave(room, self)
@@ -264,6 +291,7 @@ class Session:
     async def _history(self, room_id: str, before: str | None, limit: int) -> None:
         read, more = await self._context.store.history(room_id, before, limit)
         self.send(frames.room_history(frames.json_text(room_id), read.log.epoch, read.messages, more=more))
+        await self.drained()
 
     async def _presence(self, room_id: str) -> None:
         self.send(await self._context.presences.frame(room_id))
@@ -273,7 +301,6 @@ class Session:
     def _append(self, room_id: str, contents: list[str], ref: str | None) -> None:
         if self._context.draining:
             raise Unavailable("the server is restarting; reconnect and send again with the same ref")
-        self._check_rate(len(contents))
         future = self._context.store.append(room_id, self.user, contents, ref)
         future.add_done_callback(partial(self._appended, room_id, ref))
         log.info("Message broadcast initiated for room %s", room_id, room=room_id)

@@ -3,11 +3,14 @@
 `websockets`' sans-I/O core does the protocol, this class moves its bytes. An idle connection has no task, no timer and
 no queue of its own: the gateway's sweep pings all of them and looks after what hangs.
 
-What is written goes straight to the asyncio transport. When a client does not read: past `outbound_bytes` unsent, the
-connection is cut off (4001, best effort) and the client resumes; nobody else notices.
+What comes is dealt with in slices, and a client that sends more than TURN_S's worth waits for its next turn, so that no
+flood of frames freezes the others. What is written goes straight to the asyncio transport. When a client does not
+read: past `outbound_bytes` unsent, the connection is cut off (4001, best effort) and the client resumes; nobody else
+notices.
 """
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -25,19 +28,38 @@ SLOW_CONSUMER: Final = 4001
 KNOWN_CODES: Final = frozenset({1000, 1001, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4002, 4003})
 PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 MISSED_PINGS: Final = 2
+SLICE_BYTES: Final = 2048  # of what came are dealt with between two looks at the clock
+TURN_S: Final = 0.002
+FRAGMENTS: Final = 1024  # of one message; more are a waste of everybody's time
+BUFFERED_BYTES: Final = 65_536  # unsent, below which the next page of a recovery may follow
+BUFFERED_LOOK_S: Final = 0.005
 _MESSAGE_OPCODES: Final = (Opcode.TEXT, Opcode.CONT, Opcode.BINARY)
 
 
 class Transport(asyncio.Protocol):
     """One connection: HTTP at first, WebSocket after the opening handshake."""
 
-    __slots__ = ("_fragments", "_gateway", "_protocol", "_tcp", "deadline", "session", "unanswered")
+    __slots__ = (
+        "_fragments",
+        "_gateway",
+        "_held_back",
+        "_protocol",
+        "_resting",
+        "_tcp",
+        "_unread",
+        "deadline",
+        "session",
+        "unanswered",
+    )
 
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
         self._protocol = ServerProtocol(max_size=gateway.max_frame_bytes, logger=gateway.protocol_log)
         self._tcp: asyncio.Transport | None = None
         self._fragments: list[bytes] = []  # of a message that comes in several frames
+        self._unread = b""  # came, but its turn has not come yet
+        self._held_back = False  # the session has enough to deal with
+        self._resting = False  # the client sends too fast
         self.session: Session | None = None  # from the opening handshake on
         self.deadline = 0.0  # loop time by which the handshake, opening or closing, must be over; 0: no handshake
         self.unanswered = 0  # pings since the client was last heard
@@ -51,10 +73,37 @@ class Transport(asyncio.Protocol):
         self._gateway.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Run the protocol over what came."""
-        protocol = self._protocol
+        """Deal with what came, or with as much of it as one turn allows."""
         self.unanswered = 0
-        protocol.receive_data(data)
+        if self._unread or len(data) > SLICE_BYTES:
+            self._unread += data
+            self._take_turn()
+        else:
+            self._feed(data)
+
+    def _take_turn(self) -> None:
+        until = time.monotonic() + TURN_S
+        while self._unread and self._tcp is not None and not self._held_back and not self._resting:
+            if time.monotonic() > until:
+                asyncio.get_running_loop().call_soon(self._take_turn)
+                break
+            part, self._unread = self._unread[:SLICE_BYTES], self._unread[SLICE_BYTES:]
+            self._feed(part)
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        """Read from the socket exactly while nothing is in the way."""
+        if self._tcp is None or self._tcp.is_closing():
+            self._unread = b""
+        elif self._unread or self._held_back or self._resting:
+            self._tcp.pause_reading()
+        else:
+            self._tcp.resume_reading()
+
+    def _feed(self, part: bytes) -> None:
+        """Run the protocol."""
+        protocol = self._protocol
+        protocol.receive_data(part)
         if protocol.events:
             for event in protocol.events_received():
                 if isinstance(event, Request):
@@ -120,7 +169,8 @@ class Transport(asyncio.Protocol):
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._send_protocol()
-            self._gateway.closing(self)
+            if self.session is None:
+                self._gateway.closing(self)
         self._end()
 
     def fail(self, code: int, reason: str) -> None:
@@ -141,6 +191,10 @@ class Transport(asyncio.Protocol):
         self.unanswered += 1
         self.write(PING)
 
+    def _has_unsent(self) -> bool:
+        tcp = self._tcp
+        return tcp is not None and not tcp.is_closing() and tcp.get_write_buffer_size() > BUFFERED_BYTES
+
     def abort(self) -> None:
         """Hang up at once."""
         if self._tcp is not None:
@@ -148,13 +202,29 @@ class Transport(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Read no more from the client: what it sent already waits for its turn."""
-        if self._tcp is not None and not self._tcp.is_closing():
-            self._tcp.pause_reading()
+        self._held_back = True
+        self._read_or_not()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self._tcp is not None and not self._tcp.is_closing():
-            self._tcp.resume_reading()
+        self._held_back = False
+        asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def rest(self, seconds: float) -> None:
+        """Read nothing from the client for so long: it sends too fast."""
+        if not self._resting:
+            self._resting = True
+            self._read_or_not()
+            asyncio.get_running_loop().call_later(seconds, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._take_turn()
+
+    async def drained(self) -> None:
+        """Return once the client has taken most of what was written, or is gone."""
+        while self._has_unsent():  # noqa: ASYNC110 - asyncio tells only of the limit at which we cut off
+            await asyncio.sleep(BUFFERED_LOOK_S)
 
     # -- within ------------------------------------------------------------------------------------------------------
 
@@ -167,7 +237,9 @@ class Transport(asyncio.Protocol):
         if frame.opcode is not Opcode.CONT:
             self._fragments.append(b"t" if frame.opcode is Opcode.TEXT else b"b")
         self._fragments.append(bytes(frame.data))
-        if frame.fin:
+        if len(self._fragments) > FRAGMENTS:
+            self.fail(CloseCode.MESSAGE_TOO_BIG, f"more than {FRAGMENTS} fragments")
+        elif frame.fin:
             kind, *parts = self._fragments
             self._fragments = []
             self.session.receive(b"".join(parts), text=kind == b"t")
@@ -184,6 +256,8 @@ class Transport(asyncio.Protocol):
     def _end(self) -> None:
         if self.session is not None:
             session, self.session = self.session, None
+            if self._tcp is not None:
+                self._gateway.closing(self)  # whoever began it: it has a deadline
             code = self._protocol.close_code if self._protocol.state is State.CLOSED else self._closing_code()
             metrics.CLOSED.labels(str(code) if code in KNOWN_CODES else "other").inc()
             session.end()

@@ -164,9 +164,13 @@ def _from_file(cls: type[Shared], path: Path) -> dict[str, tuple[str, str]]:
 def _faults(cls: type[Shared], error: ValidationError, origins: Mapping[str, str]) -> list[str]:
     lines = []
     for fault in error.errors():
-        field = str(fault["loc"][0]) if fault["loc"] else ""
-        origin = origins.get(field, cls.env_name(field) if field else "the settings")
-        lines.append(f"{cls.service}: bad setting {origin}: {fault['msg']}, got {fault['input']!r}")
+        text = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            lines.append(f"{cls.service}: bad settings: {text}")
+            continue
+        field = str(fault["loc"][0])
+        origin = origins.get(field, cls.env_name(field))
+        lines.append(f"{cls.service}: bad setting {origin}: {text}, got {fault['input']!r}")
     return lines
 
 

@@ -43,8 +43,11 @@ class Burst:
         return self.first_seq + self.count - 1
 
     def after(self, seq: int) -> "Burst":
-        """Return the messages behind `seq`, which lies inside the burst."""
-        parts = split(self.messages)[seq - self.first_seq + 1 :]
+        """Return the messages behind `seq`, which lies inside the burst. Raises ValueError for a wrong count."""
+        parts = split(self.messages)
+        if len(parts) != self.count:
+            raise ValueError(f"{len(parts)} messages where {self.count} were announced")
+        parts = parts[seq - self.first_seq + 1 :]
         return Burst(self.epoch, seq + 1, len(parts), b",".join(parts))
 
 
@@ -77,10 +80,12 @@ def frame(room_json: bytes, epoch: int, messages: bytes) -> bytes:
 def messages_of(frame_text: bytes | str) -> bytes:
     """Return the messages' JSON inside a serverMessages frame; raise BadRequest if it is none."""
     try:
-        found: list[dict[str, Any]] = orjson.loads(frame_text)["payload"]["messages"]
-        return b",".join(orjson.dumps(one) for one in found)
+        found: Any = orjson.loads(frame_text)["payload"]["messages"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise BadRequest("body must be a serverMessages frame where it has a position", field="body") from None
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+        raise BadRequest("body must be a serverMessages frame where it has a position", field="body")
+    return b",".join(orjson.dumps(one) for one in found)
 
 
 def split(messages: bytes) -> list[bytes]:

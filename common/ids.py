@@ -17,7 +17,7 @@ REF_CHARS = 128
 
 # No comma (lists of rooms are split by it), no white space, no control characters.
 _ROOM_ID = re.compile(rf"[^\s,\x00-\x1f\x7f]{{1,{ROOM_ID_CHARS}}}")
-_MESSAGE_ID = re.compile(r"\d{1,19}-\d{1,19}")
+_MESSAGE_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 

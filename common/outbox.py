@@ -70,7 +70,7 @@ class Outbox:
     def __init__(self, redis: Redis, shards: int, token: str) -> None:
         self._redis = redis
         self._shards = shards
-        self._token = token  # the node's incarnation: nobody else's lease carries it
+        self._token = token  # made for this life of the node: nobody else's lease carries it
         self._hold = redis.register_script(_HOLD)
         self._release = redis.register_script(_RELEASE)
         self._remove = redis.register_script(_REMOVE)

@@ -4,7 +4,7 @@
 -- to take from the end; further back the entry is found by bisecting over the ids' milliseconds.
 --
 -- KEYS  stream, meta
--- ARGV  seq to begin at (0: the last `count`), most entries to return
+-- ARGV  seq to begin at (0: the last `count`), most entries to return, most bytes of bodies (0: any; one entry always)
 -- returns {seq of the tail, epoch, epochs, first seq held, entries oldest first}
 
 local stream, meta, from, count = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -51,6 +51,16 @@ if from <= tail and count > 0 then
     for i = skip + 1, #range do
       entries[#entries + 1] = range[i]
     end
+  end
+end
+local most_bytes, size = tonumber(ARGV[3]), 0
+for i, entry in ipairs(entries) do
+  size = size + #entry[2][6]
+  if most_bytes > 0 and size > most_bytes and i > 1 then
+    for j = #entries, i, -1 do
+      entries[j] = nil
+    end
+    break
   end
 end
 return {tail, state[2] or '0', state[3] or '', first, entries}

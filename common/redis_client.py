@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -19,6 +19,8 @@ from common.health import Health
 log = logs.get()
 
 TIMEOUT_S: Final = 2.0
+# In one pool; who comes when all are busy waits for one, at most as long as for an answer.
+CONNECTIONS: Final = 32
 # How Redis is run so that an ack is kept whatever dies.
 PROMISED: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 # What a command raises when Redis is away rather than unwilling; the command may or may not have been carried out.
@@ -31,8 +33,10 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redi
     RESP2 throughout: it is what Redis 6.2 speaks to everyone and what the parsers do fastest. Raises SettingError.
     """
     try:
-        redis = Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=CONNECTIONS,
+            timeout=timeout_s,
             protocol=2,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
@@ -41,9 +45,8 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redi
         )
     except ValueError as e:
         raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {e}") from None
-    pool = redis.connection_pool
     pool.connection_class = type("Connection", (_Cancellable, pool.connection_class), {})
-    return redis
+    return Redis.from_pool(pool)
 
 
 class _Cancellable(AbstractConnection):
@@ -78,12 +81,15 @@ async def warn_of_weak_durability(redis: Redis, health: Health) -> None:
     """Say in the log and in /readyz where this Redis may lose what was acked, or has no bound that refuses writes."""
     try:
         found: dict[Any, Any] = {}
-        for name in ("appendonly", "appendfsync", "maxmemory-policy"):
+        for name in ("appendonly", "appendfsync", "maxmemory-policy", "maxmemory"):
             found |= await redis.config_get(name)
     except RedisError as e:  # hosted ones hide CONFIG
         found = {"config": f"unreadable ({e})"}
     for name, value in found.items():
-        if PROMISED.get(name) != value:
+        if name == "maxmemory":
+            if value == "0":
+                health.warnings["redis_maxmemory"] = "maxmemory is 0: Redis grows until the machine is full"
+        elif PROMISED.get(name) != value:
             health.warnings[f"redis_{name}"] = f"{name} is {value}, promised is {PROMISED.get(name, 'readable')}"
     if health.warnings:
         log.warning("Redis is not run as promised: acked messages may be lost with it", **health.warnings)

@@ -131,8 +131,23 @@ class Registry:
             pipeline.hgetall(keys.room_keys(ids.shard_of(room, self._shards), room).nodes)
         found: list[dict[bytes, bytes]] = await pipeline.execute()
         names = sorted({name.decode() for entry in found for name in entry})
-        living = set(await self._living(names)) - {without}
+        living = set(await self._living(names))
+        await self._forget_dead(rooms, found, living)
+        living -= {without}
         return [merge(orjson.loads(text) for name, text in entry.items() if name.decode() in living) for entry in found]
+
+    async def _forget_dead(self, rooms: list[str], found: list[dict[bytes, bytes]], living: set[str]) -> None:
+        """Remove what nodes left behind that died long ago: appends would keep it alive as long as the room."""
+        dead = sorted({name.decode() for entry in found for name in entry} - living)
+        if not dead:
+            return
+        seen: Any = await self._redis.zmscore(keys.NODES, dead)
+        gone = [name for name, score in zip(dead, seen, strict=True) if score is None]
+        pipeline = self._redis.pipeline(transaction=False)
+        for room, entry in zip(rooms, found, strict=True):
+            if left := [name for name in gone if name.encode() in entry]:
+                pipeline.hdel(keys.room_keys(ids.shard_of(room, self._shards), room).nodes, *left)
+        await pipeline.execute()
 
     async def rooms(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Return some rooms that have a log and the cursor to go on from (0: that was all), as SCAN does."""

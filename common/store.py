@@ -13,7 +13,7 @@ are asked again in order until their deadline, then Unavailable. When the same r
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -44,7 +44,8 @@ UNPUBLISHED = Counter(
 )
 
 PIPELINE_APPENDS = 256  # more than this in one pipeline gains nothing and makes the first wait for the last
-OWN_REF_SECONDS = 30  # our own refs guard our own retries, which end with the append's deadline
+OWN_REF_SECONDS = 30  # at least: our own refs guard our own retries, which end with the append's deadline
+PAGE_BYTES = 262_144  # about the most in one frame of history or recovery: a client must be able to take it
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,6 +68,7 @@ class Appended:
     epoch: int
     first_seq: int
     ids: list[str]
+    repeat: bool = field(default=False, compare=False)  # the ref was known: this is the first answer
 
     def to_json(self, ref: str | None, room: str) -> bytes:
         """Return the ack frame."""
@@ -130,12 +132,13 @@ class Store:
         self._lane_redis = lane_redis  # appends, without retries of its own: the lane has them
         self._limits = limits
         self._refs = ids.Refs()
+        self._own_ref_s = max(OWN_REF_SECONDS, int(limits.append_timeout_s * 2))
         self._waiting: deque[_Append] = deque()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()  # nothing waits and nothing is in flight
         self._idle.set()
         self._append_script = resources.files("common").joinpath("append.lua").read_text()
-        self._append_sha = ""  # known once the lane has loaded it
+        self._append_sha = lane_redis.register_script(self._append_script).sha
         self._read = redis.register_script(resources.files("common").joinpath("read.lua").read_text())
         WAITING.set_function(lambda: len(self._waiting))
 
@@ -180,7 +183,7 @@ class Store:
             user.id,
             user.username,
             key_ref,
-            limits.ref_window_s if ref is not None else OWN_REF_SECONDS,
+            limits.ref_window_s if ref is not None else self._own_ref_s,
             1 if forward else 0,
             limits.max_messages,
             limits.max_age_s * 1000,
@@ -201,6 +204,7 @@ class Store:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
+                self._give_up_late([], "is too slow")
                 batch = [self._waiting.popleft() for _ in range(min(PIPELINE_APPENDS, len(self._waiting)))]
                 await self._settle(batch)
             self._idle.set()
@@ -216,7 +220,7 @@ class Store:
                 async with asyncio.timeout(TIMEOUT_S * 2):
                     answers = await self._ask(batch)
             except AWAY as e:
-                batch = self._give_up_late(batch, e)
+                batch = self._give_up_late(batch, f"is away ({type(e).__name__})")
                 await backoff.wait()
             else:
                 for append, answer in zip(batch, answers, strict=True):
@@ -224,22 +228,25 @@ class Store:
                 return
 
     async def _ask(self, batch: list[_Append]) -> list[Any]:
-        if not self._append_sha:
-            self._append_sha = await self._lane_redis.script_load(self._append_script)
+        """Ask for all of them in one pipeline.
+
+        The first carries the script's text, so that those behind it find it whatever Redis forgot. Were some refused
+        for want of it and later ones not, as another node loaded it meanwhile, later messages would overtake earlier.
+        """
         pipeline = self._lane_redis.pipeline(transaction=False)
-        for append in batch:
+        first, *others = batch
+        pipeline.eval(self._append_script, 5, *first.arguments)
+        for append in others:
             pipeline.evalsha(self._append_sha, 5, *append.arguments)
         answers = await pipeline.execute(raise_on_error=False)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
-            # Redis restarted or flushed its scripts. The refs make asking for all again harmless.
-            await self._lane_redis.script_load(self._append_script)
-            return await self._ask(batch)
+        if any(isinstance(answer, NoScriptError) for answer in answers):  # flushed in between
+            return await self._ask(batch)  # the refs make asking for all again harmless
         return answers
 
-    def _give_up_late(self, batch: list[_Append], why: BaseException) -> list[_Append]:
+    def _give_up_late(self, batch: list[_Append], why: str) -> list[_Append]:
         """Refuse what waited too long, of the batch and behind it; return the rest of the batch."""
         late = time.monotonic() - self._limits.append_timeout_s
-        fault = Unavailable(f"Redis is away ({type(why).__name__}); try again with the same ref")
+        fault = Unavailable(f"Redis {why}; try again with the same ref")
         for append in batch:
             if append.asked_at < late:
                 _refuse(append, fault)
@@ -249,11 +256,14 @@ class Store:
 
     # -- reads -------------------------------------------------------------------------------------------------------
 
-    async def read(self, room: str, from_seq: int, count: int) -> Read:
-        """Return up to `count` messages from `from_seq` on (0: the last `count`). Raises what redis raises."""
+    async def read(self, room: str, from_seq: int, count: int, most_bytes: int = 0) -> Read:
+        """Return up to `count` messages and about `most_bytes` (0: any) from `from_seq` on (0: the last `count`).
+
+        Raises what redis raises.
+        """
         room_keys = self.keys_of(room)
         tail, epoch, epochs, first, entries = await self._read(
-            keys=[room_keys.stream, room_keys.meta], args=[from_seq, count]
+            keys=[room_keys.stream, room_keys.meta], args=[from_seq, count, most_bytes]
         )
         log = Log(int(epoch), tail, first, parse_epochs(epochs))
         return Read(log, [_entry(*found) for found in entries])
@@ -265,8 +275,8 @@ class Store:
         pipeline.xrevrange(room_keys.stream, _end(before_id), "-", limit + 1)
         pipeline.hmget(room_keys.meta, "seq", "epoch")
         entries, (tail, epoch) = await pipeline.execute()
-        page = [_entry_of(entry_id, fields) for entry_id, fields in reversed(entries[:limit])]
-        return Read(Log(int(epoch or 0), int(tail or 0)), page), len(entries) > limit
+        page = newest([_entry_of(entry_id, fields) for entry_id, fields in reversed(entries[:limit])], PAGE_BYTES)
+        return Read(Log(int(epoch or 0), int(tail or 0)), page), len(entries) > len(page)
 
     async def tails(self, rooms: list[str]) -> list[Position]:
         """Return where each room's log ends, in one pipeline."""
@@ -274,6 +284,16 @@ class Store:
         for room in rooms:
             pipeline.hmget(self.keys_of(room).meta, "epoch", "seq")
         return [Position(int(epoch or 0), int(seq or 0)) for epoch, seq in await pipeline.execute()]
+
+
+def newest(entries: list[Entry], most_bytes: int) -> list[Entry]:
+    """Return the newest of the entries that fit into so many bytes, at least one."""
+    size = 0
+    for i in range(len(entries) - 1, -1, -1):
+        size += len(entries[i].json)
+        if size > most_bytes and i + 1 < len(entries):
+            return entries[i + 1 :]
+    return entries
 
 
 def _end(before_id: str | None) -> str:
@@ -308,7 +328,7 @@ def _answer(append: _Append, answer: Any) -> None:  # noqa: ANN401 - whatever th
     APPEND_SECONDS.observe(time.monotonic() - append.asked_at)
     if not append.future.done():  # who asked may have gone away meanwhile
         epoch, first_seq, *found = ack.decode().split(" ")
-        append.future.set_result(Appended(int(epoch), int(first_seq), found))
+        append.future.set_result(Appended(int(epoch), int(first_seq), found, repeat=bool(repeat)))
 
 
 def _refuse(append: _Append, fault: Overloaded | Unavailable) -> None:

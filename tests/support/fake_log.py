@@ -71,8 +71,8 @@ class FakeStore:
 
     # -- what the hub asks -------------------------------------------------------------------------------------------
 
-    async def read(self, _room: str, from_seq: int, count: int) -> Read:
-        """As Store.read."""
+    async def read(self, _room: str, from_seq: int, count: int, _most_bytes: int = 0) -> Read:
+        """As Store.read, but for the bytes."""
         self.reads += 1
         held = [entry for entry in self.entries if entry.seq >= self.first]
         begin = max(1, self.tail - count + 1) if from_seq == 0 else from_seq

@@ -69,6 +69,9 @@ class Recorder:
         """Take one text, as a session does."""
         self.writes.append(frames.websocket(text))
 
+    async def drained(self) -> None:
+        """As Session.drained, of a client that reads everything."""
+
     @property
     def texts(self) -> list[str]:
         """All texts so far."""

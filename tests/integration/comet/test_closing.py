@@ -4,14 +4,14 @@ import asyncio
 import base64
 import os
 import socket
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from prometheus_client import REGISTRY
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from comet.transport import PING
-from tests.support.comet_node import Client, CometNode, running
+from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 
@@ -297,16 +297,14 @@ async def test_a_draining_node_answers_what_it_took_and_closes_with_1012(redis_u
 async def test_draining_spreads_its_closes(redis_url: str) -> None:
     """So that not all clients reconnect elsewhere in the same instant."""
     async with running(redis_url, drain_seconds=4) as node:
-        clients = [node.client(uid=str(i)) for i in range(20)]
-        opened: list[Client] = [await client.__aenter__() for client in clients]
-        closings = [asyncio.create_task(client.until_closed()) for client in opened]
-        stopping = asyncio.create_task(node.stop())
-        await asyncio.wait(closings, return_when=asyncio.FIRST_COMPLETED)
-        assert sum(closing.done() for closing in closings) < 15
-        assert set(await asyncio.gather(*closings)) == {1012}
-        await stopping
-        for client in clients:
-            await client.__aexit__(None, None, None)
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(node.client(uid=str(i))) for i in range(20)]
+            closings = [asyncio.create_task(client.until_closed()) for client in clients]
+            stopping = asyncio.create_task(node.stop())
+            await asyncio.wait(closings, return_when=asyncio.FIRST_COMPLETED)
+            assert sum(closing.done() for closing in closings) < 15
+            assert set(await asyncio.gather(*closings)) == {1012}
+            await stopping
 
 
 async def test_a_node_stops_cleanly_also_without_redis(own_redis: RedisServer) -> None:

@@ -8,7 +8,7 @@ import aiohttp
 import jwt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from common.errors import StartupError
 from tests.support.comet_node import CometNode, running
@@ -124,17 +124,13 @@ def token(**claims: object) -> str:
     return jwt.encode(claims, KEY, algorithm="HS256")
 
 
-async def refusal(node: CometNode, **query: str) -> tuple[int, dict[str, Any]]:
-    """Try to connect and return status and body of the refusal."""
-    with pytest.raises(InvalidStatus) as refused:
-        async with node.connection(**query):
-            pass
-    response = refused.value.response
-    async with aiohttp.ClientSession() as http:
-        async with http.get(node.url(**query).replace("ws:", "http:"), headers={"Upgrade": "websocket"}) as answer:
-            assert answer.status == response.status_code
-            body: dict[str, Any] = await answer.json()
-    return response.status_code, body
+async def refusal(node: CometNode, **query: str) -> tuple[int, str]:
+    """Connect and return close code and reason of the refusal."""
+    async with node.connection(**query) as connection:
+        with pytest.raises(ConnectionClosed) as refused:
+            await connection.recv()
+    assert refused.value.rcvd is not None
+    return refused.value.rcvd.code, refused.value.rcvd.reason
 
 
 async def test_with_auth_on_the_token_says_who_it_is(redis_url: str) -> None:
@@ -161,10 +157,11 @@ async def test_with_auth_on_the_token_says_who_it_is(redis_url: str) -> None:
     ],
 )
 async def test_without_a_valid_token_nobody_comes_in(redis_url: str, bad: str) -> None:
-    """Missing, broken, expired, of another key, unsigned or of an algorithm that is not accepted: 401."""
+    """Missing, broken, expired, of another key, unsigned or of an algorithm that is not accepted: 1008."""
     async with running(redis_url, auth_key=KEY) as node:
-        status, body = await refusal(node, token=bad)
-        assert (status, body["code"]) == (401, "forbidden")
+        code, reason = await refusal(node, token=bad)
+        assert code == 1008
+        assert reason.startswith("a valid token is needed")
 
 
 @pytest.mark.parametrize(
@@ -173,9 +170,10 @@ async def test_without_a_valid_token_nobody_comes_in(redis_url: str, bad: str) -
      ({"rooms": ",".join(map(str, range(101)))}, "rooms")],
 )  # fmt: skip
 async def test_what_a_guest_says_has_its_limits(node: CometNode, query: dict[str, str], field: str) -> None:
-    """400 before the handshake, naming the field."""
-    status, body = await refusal(node, **query)
-    assert (status, body["code"], body["field"]) == (400, "bad_request", field)
+    """1008, naming the field: a browser would take an HTTP status for a lost connection, and retry."""
+    code, reason = await refusal(node, **query)
+    assert code == 1008
+    assert reason.startswith(field)
 
 
 # -- starting ------------------------------------------------------------------------------------------------------

@@ -263,7 +263,7 @@ async def test_draining_finishes_the_batch_in_flight(rig: Rig) -> None:
     gate = asyncio.Event()
 
     class Slow(FakeLogic):
-        def post(self, _url: str, *, data: bytes, headers: dict[str, str]) -> Any:  # noqa: ANN401 - as it was
+        def post(self, _url: str, *, data: bytes, headers: dict[str, str]) -> Any:
             gate.set()
             return super().post(_url, data=data, headers=headers)
 

@@ -233,11 +233,17 @@ async def test_a_client_that_went_while_it_joined_is_not_in_the_room(node: Node)
 
 async def test_without_redis_nobody_is_let_in(node: Node) -> None:
     """The join fails with Unavailable, leaves nothing behind, and works again with Redis."""
-    node.pubsub.away = True
+    node.store.away = True
     with pytest.raises(Unavailable):
         await resumed(node, None)
     assert node.hub.rooms == {}
-    node.pubsub.away = False
+    node.store.away = False
+    assert joined(await resumed(node, None))["recovered"] is True
+
+
+async def test_without_pubsub_a_room_can_be_joined(node: Node) -> None:
+    """PubSub is a hint: pushes and the check of the tails carry on without it."""
+    node.pubsub.away = True
     assert joined(await resumed(node, None))["recovered"] is True
 
 

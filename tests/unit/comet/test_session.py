@@ -1,0 +1,436 @@
+"""A session deals with frames in their order, one at a time where it must wait, and never harms anybody else."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from comet import session as module
+from comet.membership import Membership
+from comet.presence import Presences
+from comet.room import Room
+from comet.session import BACKLOG_FRAMES, Context, Session
+from comet.transport import Transport
+from common.envelope import User
+from common.errors import Overloaded, Unavailable
+from common.store import Appended, Store
+from tests.support.comet_settings import comet_settings
+from tests.support.fake_log import FakePresences, FakeStore, Node, running
+from tests.support.rooms import texts_of
+
+
+class FakeTransport:
+    """A connection whose client reads everything."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.closed: list[int] = []
+        self.reading = True
+        self.on_close: Callable[[], None] = lambda: None
+
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        """As Transport.writer."""
+        return self.written.append
+
+    def close(self, code: int, _reason: str) -> None:
+        """As Transport.close."""
+        self.closed.append(code)
+        self.on_close()
+
+    def rest(self, _seconds: float) -> None:
+        """As Transport.rest."""
+
+    async def drained(self) -> None:
+        """As Transport.drained."""
+
+    def pause_reading(self) -> None:
+        """As Transport.pause_reading."""
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        """As Transport.resume_reading."""
+        self.reading = True
+
+
+class FakeMembership:
+    """Takes note of sessions."""
+
+    incarnation = "node-1"
+
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+
+    def came(self, session: Session) -> None:
+        """As Membership.came."""
+        self.sessions.append(session)
+
+    def gone(self, session: Session) -> None:
+        """As Membership.gone."""
+        self.sessions.remove(session)
+
+
+class AppendingStore(FakeStore):
+    """A log that can be appended to by sessions; each append waits for `answer`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[list[str], str | None, asyncio.Future[Appended]]] = []
+        self.refuses = False
+
+    def accept(self, _room: str, _user: User, contents: list[str], ref: str | None) -> asyncio.Future[Appended]:
+        """As Store.append."""
+        if self.refuses:
+            raise Overloaded("too many messages wait for Redis; try again later")
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self.asked.append((contents, ref, future))
+        return future
+
+    @property
+    def contents(self) -> list[str]:
+        """All that was appended, in order."""
+        return [content for contents, _, _ in self.asked for content in contents]
+
+
+class SlowPresences(FakePresences):
+    """Nobody learns who is online before the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.fault: Exception | None = None
+
+    async def online(self, room: Room, joining: User) -> int:
+        """As Presences.online."""
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        return await super().online(room, joining)
+
+
+class Rig:
+    """One session over fakes."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, node: Node, **chosen: object) -> None:
+        self.node = node
+        self.store = AppendingStore()
+        node.store = self.store
+        node.hub.store = cast("Store", self.store)
+        self.store.append = self.store.accept  # type: ignore[assignment,method-assign]  # as sessions call it
+        self.presences = SlowPresences()
+        self.presences.gate.set()
+        self.transport = FakeTransport()
+        self.membership = FakeMembership()
+        self.context = Context(
+            comet_settings(**chosen),
+            cast("Store", self.store),
+            node.hub,
+            cast("Presences", self.presences),
+            cast("Membership", self.membership),
+        )
+        self.context.tasks = tasks
+        self.session = Session(self.context, cast("Transport", self.transport), User("alice", "Alice"))
+        self.transport.on_close = self.session.end
+
+    def receive(self, kind: str, **payload: Any) -> None:
+        """Let a frame come."""
+        self.session.receive(json.dumps({"type": kind, "payload": payload}).encode(), text=True)
+
+    def say(self, content: str, room: str = "room_1", **more: Any) -> None:
+        """Let a message come."""
+        self.receive("clientMessages", roomId=room, content=content, **more)
+
+    async def begin(self, *rooms: str) -> None:
+        """Enter rooms and read the hello."""
+        self.session.begin(list(rooms))
+        await self.node.settle()
+
+    async def enter(self, *rooms: str) -> None:
+        """Join rooms and read the answers."""
+        for room in rooms:
+            self.receive("joinRoom", roomId=room)
+        await self.node.settle()
+        self.transport.written.clear()
+
+    @property
+    def frames(self) -> list[dict[str, Any]]:
+        """All frames that the client got."""
+        return [json.loads(text) for text in texts_of(b"".join(self.transport.written))]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Their types."""
+        return [frame["type"] for frame in self.frames]
+
+    @property
+    def codes(self) -> list[tuple[str, str | None]]:
+        """Codes and refs of the errors."""
+        return [
+            (frame["payload"]["code"], frame["payload"]["ref"]) for frame in self.frames if frame["type"] == "error"
+        ]
+
+
+@asynccontextmanager
+async def rigged(**chosen: object) -> AsyncIterator[Rig]:
+    """Run a session while inside."""
+    async with running(Node()) as node, asyncio.TaskGroup() as tasks:
+        yield Rig(tasks, node, **chosen)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    """A session in no room."""
+    async with rigged() as it:
+        await it.begin()
+        it.transport.written.clear()
+        yield it
+
+
+# -- order ---------------------------------------------------------------------------------------------------------
+
+
+async def test_frames_behind_one_that_waits_keep_their_order(rig: Rig) -> None:
+    """A join waits for Redis; what came behind it is dealt with after it, in order, errors included."""
+    rig.presences.gate.clear()
+    rig.receive("joinRoom", roomId="room_1")
+    rig.receive("ping")
+    rig.say("one", ref="1")
+    rig.session.receive(b"nonsense", text=True)
+    rig.receive("leaveRoom", roomId="room_1")
+    rig.receive("ping")
+    await rig.node.settle()
+    assert (rig.kinds, rig.store.contents) == ([], [])
+    rig.presences.gate.set()
+    await rig.node.settle()
+    assert rig.kinds == ["joined", "pong", "error", "left", "pong"]
+    assert rig.store.contents == ["one"]
+
+
+async def test_messages_do_not_wait_for_one_another(rig: Rig) -> None:
+    """The store's lane keeps their order, so a slow Redis costs a session nothing but the acks' delay."""
+    await rig.enter("room_1")
+    for i in range(5):
+        rig.say(str(i), ref=str(i))
+    assert rig.store.contents == ["0", "1", "2", "3", "4"]
+    for seq, (_, _, future) in enumerate(rig.store.asked, 1):
+        future.set_result(Appended(7, seq, [f"{seq}-0"]))
+    await rig.node.settle()
+    acks = [frame["payload"] for frame in rig.frames if frame["type"] == "ack"]
+    assert [(ack["ref"], ack["messages"][0]["seq"]) for ack in acks] == [(str(i), i + 1) for i in range(5)]
+
+
+async def test_a_socket_is_not_read_while_too_much_waits(rig: Rig) -> None:
+    """Past BACKLOG_FRAMES, until there is room again; nothing of it is lost."""
+    rig.presences.gate.clear()
+    rig.receive("joinRoom", roomId="room_1")
+    for i in range(BACKLOG_FRAMES - 1):
+        rig.say(str(i))
+    assert rig.transport.reading
+    for i in range(BACKLOG_FRAMES - 1, BACKLOG_FRAMES + 10):  # one read may bring several
+        rig.say(str(i))
+    assert not rig.transport.reading
+    rig.presences.gate.set()
+    await rig.node.settle()
+    assert rig.transport.reading
+    assert rig.store.contents == [str(i) for i in range(BACKLOG_FRAMES + 10)]
+
+
+async def test_a_backlog_of_frames_that_each_wait_is_worked_through(rig: Rig) -> None:
+    """One after the other; the socket is read again as soon as there is room."""
+    for i in range(BACKLOG_FRAMES + 5):
+        rig.receive("joinRoom", roomId=f"room_{i}")
+    assert not rig.transport.reading
+    for _ in range(20):
+        await rig.node.settle()
+    assert rig.transport.reading
+    assert rig.kinds == ["joined"] * (BACKLOG_FRAMES + 5)
+
+
+async def test_nothing_is_delivered_before_the_hello() -> None:
+    """What the rooms bring while they are entered is kept back until it is out."""
+    async with rigged() as rig:
+        FakeStore.append(rig.store, 3)
+        rig.store.on_read = lambda: rig.node.bring(FakeStore.append(rig.store))
+        await rig.begin("room_1", "room_2")
+        rig.store.on_read = lambda: None
+        rig.node.bring(FakeStore.append(rig.store))
+        await rig.node.settle()
+        assert rig.kinds[0] == "hello"
+        assert set(rig.kinds[1:]) == {"serverMessages"}
+        seen = [message["seq"] for message in rig.frames[0]["payload"]["rooms"][0]["messages"]]
+        seen += [one["seq"] for frame in rig.frames[1:] for one in frame["payload"]["messages"]]
+        assert seen == list(range(1, rig.store.tail + 1))
+
+
+# -- rooms ---------------------------------------------------------------------------------------------------------
+
+
+async def test_sending_joins_first(rig: Rig) -> None:
+    """The `joined` comes before anything of the room, then the message is stored."""
+    rig.say("one", ref="r")
+    await rig.node.settle()
+    assert (rig.kinds, rig.store.contents) == (["joined"], ["one"])
+    assert list(rig.session.rooms) == ["room_1"]
+
+
+async def test_a_join_that_fails_leaves_the_room(rig: Rig) -> None:
+    """Joined anew while Redis is away: the client is told, and gets nothing of the room any more."""
+    await rig.enter("room_1")
+    rig.presences.fault = ConnectionError("away")
+    rig.receive("joinRoom", roomId="room_1", ref="r")
+    await rig.node.settle()
+    assert rig.codes == [("unavailable", "r")]
+    assert (rig.session.rooms, rig.node.hub.rooms) == ({}, {})
+
+
+async def test_a_fault_of_ours_ends_nothing(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """The client is told `internal`, the fault is logged, and the next frame is dealt with."""
+    rig.presences.fault = ZeroDivisionError("a fault")
+    rig.receive("joinRoom", roomId="room_1", ref="r")
+    rig.receive("ping")
+    await rig.node.settle()
+    assert (rig.codes, rig.kinds) == ([("internal", "r")], ["error", "pong"])
+    assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+async def test_only_so_many_rooms() -> None:
+    """Leaving one makes room for another."""
+    async with rigged(max_rooms_per_session=2) as rig:
+        await rig.begin("a", "b")
+        rig.say("x", room="c", ref="1")
+        rig.receive("joinRoom", roomId="c", ref="2")
+        rig.receive("joinRoom", roomId="a", ref="3")
+        await rig.node.settle()
+        assert rig.codes == [("forbidden", "1"), ("forbidden", "2")]
+        rig.receive("leaveRoom", roomId="b")
+        rig.receive("joinRoom", roomId="c")
+        await rig.node.settle()
+        assert list(rig.session.rooms) == ["a", "c"]
+
+
+async def test_who_watches_must_be_in_the_room(rig: Rig) -> None:
+    """And is forgotten with the room."""
+    rig.receive("requestPresence", roomId="room_1", watch=True, ref="r")
+    assert rig.codes == [("forbidden", "r")]
+    await rig.enter("room_1")
+    rig.session.rooms["room_1"].watchers.add(rig.session)
+    room = rig.session.rooms["room_1"]
+    rig.receive("leaveRoom", roomId="room_1")
+    assert room.watchers == set()
+
+
+# -- limits --------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """The monotonic clock."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """As time.monotonic."""
+        return self.now
+
+
+async def test_the_rate_is_a_burst_and_then_so_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted by message; a frame that asks for too much takes nothing."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    async with rigged(rate_messages_per_second=10, rate_burst_messages=5) as rig:
+        await rig.begin("room_1")
+        for i in range(4):
+            rig.say(str(i))
+        rig.receive("clientMessages", roomId="room_1", messages=[{"content": "x"}] * 2, ref="both")
+        rig.say("4")
+        rig.say("too much", ref="none")
+        assert rig.store.contents == ["0", "1", "2", "3", "4"]
+        assert rig.codes == [("rate_limited", "both"), ("rate_limited", "none")]
+        clock.now += 0.15
+        rig.say("5")
+        rig.say("too much", ref="again")
+        clock.now += 3600
+        for i in range(6, 12):
+            rig.say(str(i), ref=str(i))
+        assert rig.store.contents == [str(i) for i in range(11)]
+        assert rig.codes[-1] == ("rate_limited", "11")
+
+
+async def test_who_is_limited_too_long_without_a_pause_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 4002; whoever gets a message through in between is not."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    async with rigged(rate_messages_per_second=1, rate_burst_messages=1, rate_patience_seconds=2) as rig:
+        await rig.begin("room_1")
+        rig.say("0")
+        for _ in range(30):  # a message of ten gets through
+            clock.now += 0.1
+            rig.say("x")
+        assert rig.transport.closed == []
+        rig.receive("clientMessages", roomId="room_1", messages=[{"content": "x"}] * 2)
+        clock.now += 2.1
+        rig.receive("clientMessages", roomId="room_1", messages=[{"content": "x"}] * 2)
+        assert (rig.transport.closed, rig.session.ended, rig.membership.sessions) == ([4002], True, [])
+
+
+async def test_what_the_store_refuses_is_told(rig: Rig) -> None:
+    """At once where too many wait, later where Redis was away; each with its ref."""
+    await rig.enter("room_1")
+    rig.store.refuses = True
+    rig.say("x", ref="1")
+    rig.store.refuses = False
+    rig.say("x", ref="2")
+    rig.say("x", ref="3")
+    rig.store.asked[0][2].set_exception(Unavailable("Redis is away"))
+    rig.store.asked[1][2].set_exception(RuntimeError("a fault"))
+    await rig.node.settle()
+    assert rig.codes == [("overloaded", "1"), ("unavailable", "2"), ("internal", "3")]
+
+
+# -- ends ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_ends_is_gone_everywhere(rig: Rig) -> None:
+    """Its rooms, the node's list, its backlog; acks that come later go nowhere; ending twice is fine."""
+    await rig.enter("room_1", "room_2")
+    rig.say("one")
+    rig.presences.gate.clear()
+    rig.receive("joinRoom", roomId="room_3")
+    rig.say("never")
+    written = len(rig.transport.written)
+    rig.session.end()
+    rig.session.end()
+    rig.presences.gate.set()
+    rig.store.asked[0][2].set_result(Appended(7, 1, ["1-0"]))
+    await rig.node.settle()
+    assert (rig.node.hub.rooms, rig.session.rooms, rig.membership.sessions) == ({}, {}, [])
+    assert rig.store.contents == ["one"]
+    assert len(rig.transport.written) == written
+
+
+async def test_who_goes_before_the_hello_leaves_nothing_behind() -> None:
+    """Neither room nor subscription."""
+    async with rigged() as rig:
+        rig.session.begin(["a", "b"])
+        await asyncio.sleep(0)
+        rig.session.end()
+        await rig.node.settle()
+        assert (rig.node.hub.rooms, rig.node.pubsub.subscribed, rig.transport.written) == ({}, set(), [])
+
+
+async def test_without_redis_a_client_is_sent_away() -> None:
+    """1013, before any hello."""
+    async with rigged() as rig:
+        rig.node.store.away = True
+        await rig.begin("a")
+        assert (rig.transport.closed, rig.kinds) == ([1013], [])
+
+
+async def test_a_draining_node_takes_no_messages(rig: Rig) -> None:
+    """But tells the sender to send again elsewhere."""
+    await rig.enter("room_1")
+    rig.context.draining = True
+    rig.say("x", ref="r")
+    assert (rig.codes, rig.store.contents) == ([("unavailable", "r")], [])

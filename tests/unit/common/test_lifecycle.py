@@ -1,0 +1,91 @@
+"""From start to exit code: a taken port is named, a failed start is one line, a signal drains."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+from common import lifecycle
+from common.errors import SettingError, StartupError
+
+
+@pytest.fixture
+def taken() -> socket.socket:
+    """A port that somebody listens on."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    return sock
+
+
+def test_a_taken_port_is_named_with_its_setting(taken: socket.socket) -> None:
+    """In one line that says what to do."""
+    with taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError) as failed:
+            lifecycle.listen("127.0.0.1", port, "grpc_port (COMET_GRPC_PORT)")
+    assert str(failed.value) == (
+        f"port {port} on 127.0.0.1 is in use by another program: stop that program, "
+        "or change the setting grpc_port (COMET_GRPC_PORT)"
+    )
+
+
+@pytest.mark.parametrize(("host", "says"), [("192.0.2.1", "does not have"), ("no such host", "port 8082")])
+def test_an_address_that_is_not_ours_is_named(host: str, says: str) -> None:
+    """Likewise."""
+    with pytest.raises(StartupError, match=says):
+        lifecycle.listen(host, 8082, "http_bind_ip")
+
+
+def test_a_free_port_is_listened_on(taken: socket.socket) -> None:
+    """And can be taken again at once after it was let go."""
+    taken.close()
+    for _ in range(2):
+        sock = lifecycle.listen("127.0.0.1", 0, "x")
+        with sock, socket.create_connection(sock.getsockname(), 5):
+            assert sock.gettimeout() == 0
+
+
+def test_a_failed_start_is_one_line_a_fault_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also out of groups within groups; the highest code wins."""
+
+    async def main(_stop: lifecycle.Stop) -> None:
+        raise ExceptionGroup("a", [StartupError("one"), ExceptionGroup("b", [SettingError("two")])])
+
+    assert lifecycle.run(main) == 2
+    assert capsys.readouterr().err.splitlines() == ["one", "two"]
+
+
+def test_other_errors_are_not_hidden() -> None:
+    """A fault of ours ends with its traceback."""
+
+    async def main(_stop: lifecycle.Stop) -> None:
+        raise RuntimeError("a fault")
+
+    with pytest.raises((RuntimeError, ExceptionGroup)):
+        lifecycle.run(main)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_to_stop(signum: signal.Signals) -> None:
+    """The service drains and ends with 0."""
+
+    async def main(stop: lifecycle.Stop) -> None:
+        assert not stop.wanted
+        os.kill(os.getpid(), signum)
+        await stop.wait()
+        assert stop.wanted
+
+    assert lifecycle.run(main) == 0
+
+
+def test_asked_twice_it_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever presses Ctrl-C again does not want to wait."""
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    stop = lifecycle.Stop()
+    stop.ask()
+    assert codes == []
+    stop.ask()
+    assert codes == [130]
