@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chatroom.config import Options
+from chatroom.config import Options, with_environ
 
 _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
@@ -31,17 +31,13 @@ def main() -> None:
 )
 @click.option(
     "--redis",
-    envvar="CHAT_REDIS_URL",
-    show_envvar=True,
     metavar="URL",
-    help="Use this Redis instead of an embedded one.",
+    help="Use this Redis instead of an embedded one.  [env var: CHAT_REDIS_URL]",
 )
 @click.option(
     "--kafka",
-    envvar="CHAT_KAFKA_BROKERS",
-    show_envvar=True,
     metavar="HOST:PORT",
-    help="Use this Kafka instead of an embedded broker.",
+    help="Use this Kafka instead of an embedded broker.  [env var: CHAT_KAFKA_BROKERS]",
 )
 @click.option(
     "--comets",
@@ -69,7 +65,7 @@ def up(**options: Any) -> None:  # noqa: ANN401 - click has given each its type
     """
     from chatroom.up import run  # noqa: PLC0415 - only this command needs all of it
 
-    sys.exit(run(Options(**options)))
+    sys.exit(run(with_environ(Options(**options))))
 
 
 def _service(name: str, about: str) -> Callable[..., None]:

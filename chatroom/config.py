@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 # An embedded server gets only what any program needs: Tansu, for one, would read its options from more.
@@ -19,6 +19,13 @@ class Options:
     redis: str | None = None
     kafka: str | None = None
     log_level: str | None = None
+
+
+def with_environ(options: Options) -> Options:
+    """Return the options with the servers that the environment names, where no flag does."""
+    redis = options.redis or os.environ.get("CHAT_REDIS_URL") or None
+    kafka = options.kafka or os.environ.get("CHAT_KAFKA_BROKERS") or None
+    return replace(options, redis=redis, kafka=kafka)
 
 
 def service_environ(options: Options) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The servers that `chatroom up` embeds: where their programs are, how they start and which settings suit them.
 
-Redis runs as `docs/guarantees.md` promises: each write is on the disk before it is answered; when memory is full writes
+Redis runs as promised: each write is on the disk before it is answered; when memory is full writes
 are refused, nothing is evicted. The Kafka-compatible broker, Tansu, keeps everything in memory: it is for development.
 Neighbours: `stack.py` starts them, `probes.py` asks whether they answer; the tests start the same.
 """

@@ -25,8 +25,10 @@ class Limits:
     messages: int
 
 
-def load(text: bytes) -> dict[str, Any]:
-    """Return a frame as an object, unchecked."""
+def load(text: bytes | None) -> dict[str, Any]:
+    """Return a frame as an object, unchecked; None is one that is not text."""
+    if text is None:
+        raise BadRequest("frames must be text")
     try:
         frame = orjson.loads(text)
     except orjson.JSONDecodeError as e:

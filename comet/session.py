@@ -99,7 +99,7 @@ class Session:
         """Deal with a frame, now or in its turn."""
         metrics.FRAMES_IN.inc()
         if not text:
-            self.send_error(BadRequest("frames must be text"), None)
+            self._deal(None)
         elif self._busy:
             self._put_back(bytes(data))
         else:
@@ -134,10 +134,11 @@ class Session:
 
     # -- dealing with frames -----------------------------------------------------------------------------------------
 
-    def _deal(self, text: bytes) -> None:
+    def _deal(self, text: bytes | None) -> None:
+        """Deal with a frame (None: one that is not text)."""
         ref: str | None = None
         try:
-            frame = frames.load(text)
+            frame = self._load(text)
             ref = frames.ref_of(frame)
             self._check_rate(frames.cost_of(frame))
             kind, payload = frames.parse(frame)
@@ -150,6 +151,13 @@ class Session:
         except Exception:
             log.exception("A frame could not be dealt with", user=self.user.id)
             self.send_error(Internal("a fault of the server's; try again"), ref)
+
+    def _load(self, text: bytes | None) -> dict[str, Any]:
+        try:
+            return frames.load(text)
+        except BadRequest:
+            self._check_rate(1)  # junk counts as well
+            raise
 
     def _put_back(self, data: bytes) -> None:
         if self._backlog is None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SLOW_CONSUMER: Final = 4001
 KNOWN_CODES: Final = frozenset({1000, 1001, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4002, 4003})
+for _code in KNOWN_CODES:
+    metrics.CLOSED.labels(str(_code))  # present at 0 from the start
 PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 MISSED_PINGS: Final = 2
 SLICE_BYTES: Final = 2048  # of what came are dealt with between two looks at the clock

@@ -65,7 +65,7 @@ def guard(max_requests: int) -> Middleware:
     in_flight = 0
 
     @web.middleware
-    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:  # aiohttp gives it by that name
         nonlocal in_flight
         began = time.monotonic()
         in_flight += 1
@@ -86,9 +86,9 @@ def guard(max_requests: int) -> Middleware:
     return guarded
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answered(request: web.Request, operation: Handler) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return await operation(request)
     except ChatError as e:
         return refusal(e)
     except ValidationError as e:

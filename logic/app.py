@@ -54,7 +54,7 @@ async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
         watch = RedisWatch(redis, settings, state)
         api = Api(
             Service(store, producer, watch, settings),
-            Lookups(store, Registry(redis, settings.shards), watch),
+            Lookups(store, Registry(redis, settings.shards)),
             settings,
             metadata.version(DISTRIBUTION),
         )

@@ -189,6 +189,7 @@ async def _close(producer: Producer) -> None:
             await producer.stop()
     except (KafkaError, OSError) as e:
         log.warning("Closing the Kafka producer failed", error=_reason(e))
+        await producer.client.close()  # stop() gave up before it came to the connections
 
 
 def _reason(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+import common.metrics  # noqa: F401 - it settles what all services' metrics look like
+
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 10)
 
 SOURCES = ("comet", "backend")

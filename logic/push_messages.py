@@ -5,7 +5,7 @@ user and every broadcast by the same word, so that these keep their order too.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,11 @@ def of_backend(send: Send, appended: Appended, most_bytes: int) -> list[Record]:
         for seq, (one, message) in enumerate(zip(appended.ids, send.messages, strict=True), appended.first_seq)
     ]
     return _of_room(send.room_id, appended.epoch, messages, most_bytes)
+
+
+def of_log(room: str, epoch: int, stored: Sequence[bytes], most_bytes: int) -> list[Record]:
+    """Return the records of consecutive messages as their log holds them, one JSON each; raise TooLarge."""
+    return _of_room(room, epoch, [orjson.loads(one) for one in stored], most_bytes)
 
 
 def timestamp_of(message_id: str) -> int:

@@ -5,6 +5,8 @@ shards is one, as it would be written to in the wrong places.
 """
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -16,6 +18,8 @@ from logic.config import Settings
 from logic.metrics import REDIS_UP
 
 NAME = "redis"
+
+T = TypeVar("T")
 
 log = logs.get()
 
@@ -49,7 +53,7 @@ class RedisWatch:
                     raise
                 self._away(e.__cause__)
             else:
-                self._set_fault("")
+                self._there()
             await asyncio.sleep(self._settings.check_seconds)
 
     async def _look(self) -> None:
@@ -62,16 +66,35 @@ class RedisWatch:
 
     def _away(self, error: BaseException) -> None:
         self._checked = False  # another one may come back
-        self._set_fault("no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__)
+        reason = why(error)
+        if self._health.reasons.get(NAME) != reason:
+            log.warning(state(error), reason=reason)
+        REDIS_UP.set(0)
+        self._fault = Unavailable(f"{state(error)}: {reason}")
+        self._health.bad(NAME, reason)
 
-    def _set_fault(self, reason: str) -> None:
-        """Note why Redis is away, or that it is there ('')."""
-        if (self._health.reasons.get(NAME) or "") != reason:
-            (log.warning if reason else log.info)("Redis is away" if reason else "Redis is there", reason=reason)
-        REDIS_UP.set(not reason)
-        if reason:
-            self._fault = Unavailable(f"Redis is away: {reason}")
-            self._health.bad(NAME, reason)
-        else:
-            self._fault = None
-            self._health.good(NAME)
+    def _there(self) -> None:
+        if self._fault is not None:
+            log.info("Redis is there")
+        REDIS_UP.set(1)
+        self._fault = None
+        self._health.good(NAME)
+
+
+async def ask(question: Awaitable[T]) -> T:
+    """Return Redis's answer; raise Unavailable, which says whether Redis is away or refuses."""
+    try:
+        async with asyncio.timeout(2 * redis_client.TIMEOUT_S):
+            return await question
+    except (*redis_client.AWAY, RedisError) as e:
+        raise Unavailable(f"{state(e)}: {why(e)}; try again later") from e
+
+
+def state(error: BaseException) -> str:
+    """Tell a Redis that is away from one that refuses: other people have to mend them."""
+    return "Redis is away" if isinstance(error, redis_client.AWAY) else "Redis refuses what Logic asks"
+
+
+def why(error: BaseException) -> str:
+    """Return the reason for an operator or a client."""
+    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

@@ -5,12 +5,14 @@ it. Nothing is stored while Kafka is known to be away.
 
 A backend's messages enter Kafka in the order of its calls: the store answers appends in the order of the calls, whoever
 awaits an answer goes on in the order of the answers (asyncio's ready queue is first in, first out) and submits to the
-lane without another await in between, and a lane keeps the order in which it is submitted to.
+lane without another await in between, and a lane keeps the order in which it is submitted to. A repeat has to be read
+from the log first: what comes behind it in its room meanwhile waits for it.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from common.envelope import User
 from common.errors import BadRequest, ChatError, Overloaded, TooLarge
@@ -22,7 +24,7 @@ from logic.metrics import PUSHES, SENDS
 from logic.models import Broadcast, Push, Send
 from logic.producer import Producer
 from logic.push_messages import Record
-from logic.redis_watch import RedisWatch
+from logic.redis_watch import RedisWatch, ask
 
 
 @dataclass(slots=True, frozen=True)
@@ -54,6 +56,8 @@ class Service:
         self._producer = producer
         self._redis = redis
         self._settings = settings
+        # Of rooms where a repeat is read from the log; what is appended behind it must not overtake it into Kafka.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # -- one send ----------------------------------------------------------------------------------------------------
 
@@ -84,15 +88,40 @@ class Service:
         contents = [one.content for one in send.messages]
         user = User(send.user_id, send.user_name)
         appended = await self._store.append(send.room_id, user, contents, ref, forward=False)
-        # No await between here and the lane: see above.
-        await self._produce(push_messages.of_backend(send, appended, self._producer.most_bytes))
+        turn = self._turns.get(send.room_id)
+        if turn is None and not appended.repeat:  # no await between here and the lane: see above
+            await self._produce(push_messages.of_backend(send, appended, self._producer.most_bytes))
+        else:
+            await self._produce_in_turn(send, appended, turn or asyncio.Lock())
         return appended
+
+    async def _produce_in_turn(self, send: Send, appended: Appended, turn: asyncio.Lock) -> None:
+        """Produce what must be read first, or stands behind such; the room's lock (first in, first out) keeps order."""
+        self._turns[send.room_id] = turn
+        async with turn:
+            if appended.repeat:
+                records = await self._records_of_repeat(send.room_id, appended)
+            else:
+                records = push_messages.of_backend(send, appended, self._producer.most_bytes)
+            produced = self._submit(records) if records else None
+        if produced is not None:
+            await _acknowledged(produced)
+
+    async def _records_of_repeat(self, room: str, appended: Appended) -> list[Record]:
+        """Return what the room's log holds of a repeat, whatever the repeat says, so that Kafka agrees with history.
+
+        Perhaps Kafka has it already, which nobody knows. What the log no longer holds is in nobody's history.
+        """
+        page = await ask(self._store.read(room, appended.first_seq, len(appended.ids)))
+        held = [entry.json for entry in page.entries if entry.id.decode() in appended.ids]
+        return push_messages.of_log(room, appended.epoch, held, self._producer.most_bytes) if held else []
 
     async def _produce(self, records: Sequence[Record]) -> None:
         """Produce records of one key. Raises ChatError."""
-        outcome = await self._producer.submit(self._producer.partition_of(records[0].key), records)
-        if outcome.fault is not None:
-            raise outcome.fault
+        await _acknowledged(self._submit(records))
+
+    def _submit(self, records: Sequence[Record]) -> asyncio.Future[Outcome]:
+        return self._producer.submit(self._producer.partition_of(records[0].key), records)
 
     def _check_limits(self, send: Send) -> None:
         """What Comet took stays taken; a backend's messages have limits here. Raises TooLarge."""
@@ -173,6 +202,12 @@ class Service:
         await self._produce([push_messages.of_broadcast(broadcast, push_id, self._producer.most_bytes)])
         PUSHES.labels("broadcast").inc()
         return push_id
+
+
+async def _acknowledged(produced: asyncio.Future[Outcome]) -> None:
+    outcome = await produced
+    if outcome.fault is not None:
+        raise outcome.fault
 
 
 def _status_of(fault: ChatError) -> str:

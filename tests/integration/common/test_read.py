@@ -13,8 +13,9 @@ from common import shards
 from common.envelope import User
 from common.errors import StartupError
 from common.positions import Position
-from common.store import Store
+from common.store import PAGE_BYTES, Store
 from tests.integration.common.conftest import open_store
+from tests.support.redis_server import RedisServer
 
 ALICE = User("alice", "Alice")
 ROOM = "room_1"
@@ -103,6 +104,19 @@ async def test_messages_come_as_clients_see_them(store: Store) -> None:
     assert [message["id"] for message in orjson.loads(b"[%b]" % read.messages)] == appended.ids
 
 
+async def test_a_read_is_bounded_in_bytes(store: Store) -> None:
+    """As many messages as fit, from the first asked for on; always at least one, so that a reader gets on."""
+    for size in (100, 100, 100, 5000, 100):
+        await store.append(ROOM, ALICE, ["x" * size])
+    pages, begin = [], 1
+    while begin <= 5:
+        read = await store.read(ROOM, begin, 10, 400)
+        pages.append([entry.seq for entry in read.entries])
+        begin = read.entries[-1].seq + 1
+    assert pages == [[1, 2], [3], [4], [5]]
+    assert len((await store.read(ROOM, 1, 10)).entries) == 5
+
+
 # -- history -------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +135,21 @@ async def test_history_is_paged_back_to_the_beginning(store: Store, redis: Redis
         before = read.entries[0].id.decode()
     assert found == list(range(1, length + 1))
     assert len(flags) == -(-length // limit)
+
+
+async def test_a_page_of_history_is_bounded_in_bytes(store: Store) -> None:
+    """The newest that fit, at least one; there are more then, and paging on loses none."""
+    sizes = [PAGE_BYTES // 3, PAGE_BYTES // 3, PAGE_BYTES // 2, PAGE_BYTES // 2 - 2000, PAGE_BYTES * 2, 10]
+    for size in sizes:
+        await store.append(ROOM, ALICE, ["x" * size])
+    before: str | None = None
+    pages: list[list[int]] = []
+    more = True
+    while more:
+        read, more = await store.history(ROOM, before, 100)
+        pages.append([entry.seq for entry in read.entries])
+        before = read.entries[0].id.decode()
+    assert pages == [[6], [5], [3, 4], [1, 2]]
 
 
 async def test_history_of_a_room_without_a_log_is_empty(store: Store) -> None:
@@ -160,6 +189,18 @@ async def test_a_redis_keeps_its_number_of_shards(redis_url: str, redis: Redis) 
         with pytest.raises(StartupError, match=r"8 shards.*CHAT_SHARDS.* is 16"):
             await store.check_shards()
     await shards.check(redis, 8)
+
+
+async def test_a_full_redis_still_tells_its_number_of_shards(own_redis: RedisServer) -> None:
+    """A node may start while senders are refused; a Redis that is full before its first use is named as such."""
+    async with Redis.from_url(own_redis.url, protocol=2) as redis:
+        await redis.config_set("maxmemory", "100kb")
+        with pytest.raises(StartupError, match="full"):
+            await shards.check(redis, 16)
+        await redis.config_set("maxmemory", "512mb")
+        await shards.check(redis, 16)
+        await redis.config_set("maxmemory", "100kb")
+        await shards.check(redis, 16)
 
 
 async def test_a_log_is_trimmed_by_length(redis_url: str) -> None:

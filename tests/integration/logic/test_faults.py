@@ -4,11 +4,15 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
+import aiohttp
+import psutil
 import redis.asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
+from common import keys
+from common.ids import shard_of
 from logic.replies import Error
 from tests.integration.logic.running import Answer, Logic, Topic, backend_send, comet_send, running, settings_of
 from tests.support.kafka_server import KafkaServer
@@ -145,6 +149,40 @@ async def test_with_redis_away_comets_sends_go_on_and_the_rest_is_503(
         await logic.ready()
         assert (await logic.post("/logic/send", backend_send("room", "x"))).status == 200
     assert len(await records.messages(4)) == 4
+
+
+async def test_a_redis_that_refuses_is_told_from_one_that_is_away(logic: Logic, redis_url: str) -> None:
+    """503 as well, but the message names the fault that somebody else has to mend."""
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        await client.set(keys.room_keys(shard_of("room", 16), "room").stream, "no stream")
+    answer = await logic.get("/logic/rooms/room/messages")
+    assert _is_refusal(answer)
+    assert "Redis refuses" in answer.json["message"]
+    assert "WRONGTYPE" in answer.json["message"]
+    assert "away" not in answer.json["message"]
+
+
+async def test_it_leaves_no_connection_open_although_kafka_hangs_at_its_end(
+    own_kafka: KafkaServer, redis_url: str
+) -> None:
+    """What gives up closing politely closes nevertheless, before Logic ends."""
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    hasty = {"LOGIC_CHECK_SECONDS": "30", "LOGIC_PRODUCE_TIMEOUT_SECONDS": "30", "LOGIC_DRAIN_SECONDS": "3"}
+    with ExitStack() as frozen:
+        async with running(settings_of(own_kafka, topic, redis_url, **hasty)) as logic:
+            assert _connections_to(own_kafka)
+            frozen.enter_context(_frozen(own_kafka))
+            waiting = asyncio.ensure_future(logic.post("/logic/broadcast", {"body": "x"}))
+            metrics = f"http://127.0.0.1:{logic.settings.http_bind_port}/metrics"
+            await until_sample(metrics, "logic_produce_waiting_bytes", 1)
+        assert not _connections_to(own_kafka)
+    with suppress(aiohttp.ClientError):
+        await waiting
+
+
+def _connections_to(kafka: KafkaServer) -> list[object]:
+    port = int(kafka.brokers.rpartition(":")[2])
+    return [one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port]
 
 
 async def test_with_nothing_there_at_the_start_it_waits_and_says_for_what(

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -124,7 +123,8 @@ async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
             assert not sent.done()
         finally:
             os.kill(own_kafka.pid, signal.SIGCONT)
-        assert (await sent).status == 200
+        async with await sent as answer:
+            assert answer.status == 200
     assert await ended == 0
     async with Topic(own_kafka, topic) as records:
         assert len(await records.messages(1)) == 1
@@ -133,10 +133,13 @@ async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
 async def test_a_drain_ends_in_time_although_kafka_never_answers(
     guard: Guard, tmp_path: Path, settings: dict[str, str], own_kafka: KafkaServer
 ) -> None:
-    """What hangs behind Logic does not hold it up past `drain_seconds`, nor changes the exit code."""
+    """What hangs behind Logic holds it up no longer than `drain_seconds`, nor changes the exit code.
+
+    Were it to wait for Kafka, it would do so longer than `end` has patience.
+    """
     topic = await asyncio.to_thread(own_kafka.create_topic)
     own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
-    hasty = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "60", "LOGIC_DRAIN_SECONDS": "3"}
+    hasty = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "300", "LOGIC_DRAIN_SECONDS": "3"}
     program = LogicProgram(guard, tmp_path, settings | own | hasty)
     await asyncio.to_thread(program.start)
     async with aiohttp.ClientSession(program.url) as session:
@@ -144,9 +147,7 @@ async def test_a_drain_ends_in_time_although_kafka_never_answers(
         try:
             sent = asyncio.ensure_future(session.post("/logic/send", json=comet_send("room", 1)))
             await until_sample(f"{program.url}/metrics", "logic_produce_waiting_bytes", 1)
-            began = time.monotonic()
             assert await asyncio.to_thread(program.end) == 0
-            assert time.monotonic() - began < 10  # far from 60; the rest is a busy machine's
         finally:
             os.kill(own_kafka.pid, signal.SIGCONT)
         with pytest.raises(aiohttp.ClientError):

@@ -84,6 +84,46 @@ async def test_the_same_ref_gets_the_first_ids_and_stores_nothing(logic: Logic, 
     assert [(one.first_seq, one.count) for one in await records.messages(3)] == [(1, 2), (1, 2), (3, 1)]
 
 
+@pytest.mark.parametrize("contents", [["other", "words"], ["fewer"], ["m", "o", "r", "e"]])
+async def test_the_same_ref_with_another_body_changes_neither_history_nor_kafka(
+    logic: Logic, records: Topic, contents: list[str]
+) -> None:
+    """It is answered as the first, and Kafka gets what the log holds, however much the repeat says."""
+    first = await logic.post("/logic/send", backend_send("room", "a", "b", ref="once"))
+    again = await logic.post("/logic/send", backend_send("room", *contents, ref="once"))
+    assert again.status == 200
+    assert again.json == first.json
+    produced, repeated = await records.messages(2)
+    assert repeated == produced
+    history = (await logic.get("/logic/rooms/room/messages")).json["messages"]
+    assert json.loads(repeated.msg)["payload"]["messages"] == history
+
+
+async def test_what_comes_behind_a_repeat_does_not_overtake_it(logic: Logic, records: Topic) -> None:
+    """Repeats are read from the log, which takes a while; Kafka has them in the order of the calls all the same."""
+    stored = [backend_send("room", str(number), ref=str(number)) for number in range(20)]
+    fresh = [backend_send("room", str(number), ref=f"new {number}") for number in range(20)]
+    await logic.post("/logic/send/batch", {"sends": stored})
+    mixed = [one for pair in zip(stored, fresh, strict=True) for one in pair]
+    answer = await logic.post("/logic/send/batch", {"sends": mixed})
+    assert answer.json["status"] == "success"
+    seqs = [one.first_seq for one in (await records.messages(60))[20:]]
+    assert seqs == [seq for number in range(1, 21) for seq in (number, number + 20)]
+
+
+async def test_a_repeat_of_what_the_log_no_longer_holds_is_answered_and_not_produced(
+    logic: Logic, records: Topic, redis_url: str
+) -> None:
+    """Kafka agrees with history, which lacks it."""
+    first = await logic.post("/logic/send", backend_send("room", "a", ref="once"))
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        await client.xtrim(keys.room_keys(shard_of("room", 16), "room").stream, maxlen=0, approximate=False)
+    again = await logic.post("/logic/send", backend_send("room", "a", ref="once"))
+    assert (again.status, again.json) == (200, first.json)
+    assert (await logic.post("/logic/send", backend_send("room", "b"))).status == 200
+    assert [one.first_seq for one in await records.messages(2)] == [1, 2]
+
+
 async def test_the_header_idempotency_key_is_a_ref(logic: Logic) -> None:
     """With the header the body needs no ref; a ref in the body goes before it."""
     headers = {"Idempotency-Key": "from-header"}
