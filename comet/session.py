@@ -86,7 +86,7 @@ class Session:
         self._busy = False
         self._allowance = float(context.settings.rate_burst_messages)
         self._allowed_at = time.monotonic()
-        self._limited_since = 0.0  # since when each message was one too many; 0: not now
+        self._limited_since = 0.0  # since when it sends more than it may, without a pause; 0: not now
 
     # -- what the transport calls ------------------------------------------------------------------------------------
 
@@ -336,13 +336,14 @@ class Session:
         earned = (now - self._allowed_at) * settings.rate_messages_per_second
         self._allowance = min(float(settings.rate_burst_messages), self._allowance + earned)
         self._allowed_at = now
+        if self._allowance > settings.rate_burst_messages / 2:
+            self._limited_since = 0.0  # it made a pause
         if messages <= self._allowance:
             self._allowance -= messages
-            self._limited_since = 0.0
             return
         self._limited_since = self._limited_since or now
         if now - self._limited_since > settings.rate_patience_seconds:
-            self._transport.close(RATE_LIMITED, "rate limited too long")
+            self._transport.fail(RATE_LIMITED, "rate limited too long")  # it would go on while its answer is awaited
         raise RateLimited(f"at most {settings.rate_messages_per_second:g} messages a second; slow down")
 
     _DEALERS: ClassVar[dict[str, Callable[["Session", dict[str, Any], str | None], None]]] = {

@@ -112,7 +112,7 @@ async def test_what_others_publish_in_a_room_harms_nobody(
     await alice.answer("joinRoom", {"roomId": "r"}, "joined")
     await alice.send("r", "one")
     await alice.until_contents("r", ["one"])
-    epoch = str(alice.frames("ack")[0]["epoch"]).encode()
+    epoch = str(alice.frames("serverMessages")[0]["epoch"]).encode()
     channel = keys.room_keys(ids.shard_of("r", node.settings.shards), "r").channel
     async with redis.Redis.from_url(redis_url) as other:
         await other.publish(channel, payload.replace(b"9 1 1", epoch + b" 1 5"))
