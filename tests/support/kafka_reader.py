@@ -6,6 +6,7 @@ from collections.abc import Callable
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from protos.job_pb2 import PushMsg
+from tests.support.kafka_server import PARTITIONS
 
 
 async def push_msgs(
@@ -16,7 +17,7 @@ async def push_msgs(
     consumer = AIOKafkaConsumer(bootstrap_servers=brokers, auto_offset_reset="earliest", fetch_max_wait_ms=50)
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, one) for one in await _partitions(consumer, topic)]
+        partitions = [TopicPartition(topic, one) for one in range(PARTITIONS)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         async with asyncio.timeout(timeout_s):
@@ -28,8 +29,3 @@ async def push_msgs(
     finally:
         await consumer.stop()
     return found
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-    await consumer.topics()
-    return sorted(consumer.partitions_for_topic(topic) or ())

@@ -1,5 +1,6 @@
 """The hub heals itself: whatever the paths lose, each message reaches its room once; what is gone for good is told."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -122,8 +123,9 @@ async def test_the_check_leaves_alone_what_pubsub_brings_meanwhile(node: Node) -
     session = await member_of(node)
     one = node.store.append()
     reads = node.store.reads
-    node.store.on_read = lambda: node.bring(one)
+    node.store.on_read = lambda: asyncio.get_running_loop().call_later(0.01, node.bring, one)
     await node.hub.check()
+    await node.settle()
     assert (session.seqs, node.store.reads - reads) == ([1], 0)
 
 
