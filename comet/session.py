@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -111,7 +112,6 @@ class Session:
             return
         self.ended = True
         self.write = _discard
-        self._backlog = None
         for room in self.rooms.values():
             self._context.hub.leave(room, self)
         self.rooms.clear()
@@ -194,8 +194,21 @@ class Session:
         paused = backlog is not None and len(backlog) >= BACKLOG_FRAMES
         while backlog and not self._busy and not self.ended:
             self._deal(backlog.popleft())
-        if paused and backlog is not None and len(backlog) < BACKLOG_FRAMES:
+        if self.ended:
+            self._say_last_words()
+        elif paused and backlog is not None and len(backlog) < BACKLOG_FRAMES:
             self._transport.resume_reading()
+
+    def _say_last_words(self) -> None:
+        """Store the messages that still waited when the connection ended: many a client sends one and is gone."""
+        while self._backlog:
+            with suppress(ChatError):
+                frame = frames.load(self._backlog.popleft())
+                self._check_rate(frames.cost_of(frame))
+                kind, payload = frames.parse(frame)
+                if kind == "clientMessages":
+                    contents = frames.contents_of(payload, self._context.limits)
+                    self._append(frames.room_of(payload), contents, frames.ref_of(frame))
 
     # -- one method a frame type -------------------------------------------------------------------------------------
 
@@ -293,8 +306,7 @@ class Session:
 
     async def _join_and_append(self, room_id: str, contents: list[str], ref: str | None) -> None:
         await self._resume(room_id, None)
-        if not self.ended:
-            self._append(room_id, contents, ref)
+        self._append(room_id, contents, ref)  # also for a client that is gone by now
 
     async def _history(self, room_id: str, before: str | None, limit: int) -> None:
         read, more = await self._context.store.history(room_id, before, limit)

@@ -253,7 +253,7 @@ async def test_a_client_that_sends_too_much_is_slowed_down_and_in_the_end_closed
 
 async def test_a_client_that_reads_nothing_is_cut_off_and_nobody_else_notices(redis_url: str) -> None:
     """Past its outbound limit; the room's others get every message."""
-    before = total("comet_slow_consumers_total")
+    before, closed = total("comet_slow_consumers_total"), total("comet_closed_total", code="4001")
     async with running(redis_url, outbound_bytes=65_536, rate_burst_messages=10_000) as node:
         async with node.client(uid="good", rooms=ROOM) as good:
             with socket.socket() as stuck:
@@ -273,6 +273,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_nobody_else_notices(re
                     await good.until(lambda: len(good.messages(ROOM)) == sent)  # noqa: B023 - asked at once
                 found = await good.answer("requestPresence", {"roomId": ROOM}, "presence")
             assert [user["id"] for user in found["users"]] == ["good"]
+            assert total("comet_closed_total", code="4001") - closed == 1
             assert [message["seq"] for message in good.messages(ROOM)] == list(range(1, sent + 1))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.comet_node import Client, CometNode, running
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -117,6 +118,22 @@ async def test_the_seeds_frame_just_works(node: CometNode) -> None:
     }
     assert (ack["ref"], ack["roomId"]) == (None, "room_001")
     assert ack["messages"] == [{"id": message["id"], "seq": 1, "timestamp": message["timestamp"]}]
+
+
+async def test_a_client_that_sends_and_goes_has_said_it(node: CometNode) -> None:
+    """It waits for nothing, not even the hello: what it sent before it closed is stored, in order."""
+    contents = [str(i) for i in range(10)]
+    async with node.connection() as hasty:
+        for content in contents:
+            frame = {"type": "clientMessages", "payload": {"roomId": ROOM, "content": content}}
+            await hasty.send(json.dumps(frame))
+    async with node.client(rooms=ROOM) as client:
+
+        async def stored() -> bool:
+            page = await client.answer("requestRoomHistory", {"roomId": ROOM}, "roomHistory")
+            return [message["content"] for message in page["messages"]] == contents
+
+        await eventually(stored)
 
 
 async def test_messages_of_one_frame_are_one_append(alice: Client, bob: Client) -> None:

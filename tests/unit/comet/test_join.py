@@ -274,7 +274,7 @@ async def test_a_room_whose_log_lost_its_tail_can_still_be_joined(node: Node, lo
 ACTIONS = st.lists(st.sampled_from(["nothing", "bring", "bring two", "lose", "bring late", "epoch"]), max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(actions=ACTIONS, length=st.integers(0, 30), since=st.none() | st.integers(0, 30), known=st.booleans())
 def test_whatever_races_with_joining_each_message_arrives_once_and_in_order(
     actions: list[str], length: int, since: int | None, *, known: bool

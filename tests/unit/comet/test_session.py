@@ -398,12 +398,11 @@ async def test_what_the_store_refuses_is_told(rig: Rig) -> None:
 
 
 async def test_what_ends_is_gone_everywhere(rig: Rig) -> None:
-    """Its rooms, the node's list, its backlog; acks that come later go nowhere; ending twice is fine."""
+    """Its rooms, the node's list; acks that come later go nowhere; ending twice is fine."""
     await rig.enter("room_1", "room_2")
     rig.say("one")
     rig.presences.gate.clear()
     rig.receive("joinRoom", roomId="room_3")
-    rig.say("never")
     written = len(rig.transport.written)
     rig.session.end()
     rig.session.end()
@@ -411,8 +410,27 @@ async def test_what_ends_is_gone_everywhere(rig: Rig) -> None:
     rig.store.asked[0][2].set_result(Appended(7, 1, ["1-0"]))
     await rig.node.settle()
     assert (rig.node.hub.rooms, rig.session.rooms, rig.membership.sessions) == ({}, {}, [])
-    assert rig.store.contents == ["one"]
     assert len(rig.transport.written) == written
+
+
+async def test_messages_that_waited_when_the_connection_ended_are_stored_in_order() -> None:
+    """Many a client connects, sends and is gone; what else it asked for matters no more, nor does what is broken."""
+    async with rigged(rate_burst_messages=5) as rig:
+        rig.presences.gate.clear()
+        rig.session.begin(["room_1"])
+        rig.say("one", room="room_2")
+        await rig.node.settle()
+        for i in range(2):
+            rig.say(str(i))
+            rig.receive("joinRoom", roomId="room_3")
+            rig.session.receive(b"nonsense", text=True)
+        rig.say("too much")
+        rig.session.end()
+        assert rig.store.contents == []
+        rig.presences.gate.set()
+        await rig.node.settle()
+        assert rig.store.contents == ["one", "0", "1"]
+        assert (rig.node.hub.rooms, rig.node.pubsub.subscribed) == ({}, set())
 
 
 async def test_who_goes_before_the_hello_leaves_nothing_behind() -> None:
