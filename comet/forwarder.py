@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import aiohttp
 import orjson
-from redis.exceptions import RedisError
 
 from comet import metrics
 from comet.leases import Leases
@@ -23,7 +22,7 @@ from common import logs
 from common.backoff import Backoff
 from common.health import Health
 from common.outbox import Outbox, Waiting
-from common.redis_client import AWAY
+from common.redis_client import REDIS_FAULTS
 
 ENTRIES: Final = 128  # of one shard in a batch
 BATCH_BYTES: Final = 1_000_000  # about the most in one POST
@@ -64,7 +63,7 @@ class Forwarder:
                         backoff.reset()
                     else:
                         await backoff.wait()
-                except (*AWAY, RedisError) as e:
+                except REDIS_FAULTS as e:
                     log.warning("The outbox could not be read", error=str(e))
                     await backoff.wait()
         self._done.set()
@@ -81,7 +80,7 @@ class Forwarder:
                 length, age_s = await self._outbox.backlog()
                 metrics.OUTBOX_LENGTH.set(length)
                 metrics.OUTBOX_AGE_SECONDS.set(age_s)
-            except (*AWAY, RedisError) as e:
+            except REDIS_FAULTS as e:
                 log.warning("The outbox could not be measured", error=str(e))
             await asyncio.sleep(MEASURE_S)
 

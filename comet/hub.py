@@ -13,8 +13,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from redis.exceptions import RedisError
-
 from comet import frames, metrics
 from comet.outbound import Outbound
 from comet.pubsub import PubSub
@@ -23,7 +21,7 @@ from common import logs
 from common.envelope import Burst
 from common.errors import Unavailable
 from common.positions import Position
-from common.redis_client import AWAY
+from common.redis_client import REDIS_FAULTS
 from common.store import PAGE_BYTES, Read, Store
 
 CHECK_S: Final = 2.0
@@ -70,7 +68,7 @@ class Hub:
                 self._check_now.clear()
                 try:
                     await self.check()
-                except (*AWAY, RedisError) as e:
+                except REDIS_FAULTS as e:
                     log.warning("The check of the rooms' tails failed", error=str(e))
 
     def check_soon(self) -> None:
@@ -163,7 +161,7 @@ class Hub:
             await self._pubsub.subscribe(room.id)
         try:
             read = await self.store.read(room.id, 0, self._history)
-        except (*AWAY, RedisError) as e:
+        except REDIS_FAULTS as e:
             log.warning("A room could not be started", room=room.id, error=str(e))
             return
         room.start(read.log.position, read.bursts())
@@ -224,7 +222,7 @@ class Hub:
                         break
                 elif room.position == before:  # else the other path brought something meanwhile: look again
                     await self._tell_hole(room, read)
-        except (*AWAY, RedisError) as e:
+        except REDIS_FAULTS as e:
             log.warning("A hole could not be read", room=room.id, error=str(e))
             return False
         return True

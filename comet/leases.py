@@ -8,12 +8,10 @@ import asyncio
 import time
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from comet import metrics
 from common import logs
 from common.outbox import LEASE_MS, Outbox
-from common.redis_client import AWAY
+from common.redis_client import REDIS_FAULTS
 from common.registry import Registry
 
 RENEW_S: Final = 1.0
@@ -47,7 +45,7 @@ class Leases:
         while not self._draining:
             try:
                 await self._balance()
-            except (*AWAY, RedisError) as e:
+            except REDIS_FAULTS as e:
                 log.warning("Leases could not be renewed", error=str(e))
             metrics.LEASES.set(len(self.held()))
             await asyncio.sleep(RENEW_S)
@@ -59,7 +57,7 @@ class Leases:
             for shard in list(self._until):
                 self._until.pop(shard)
                 await self._outbox.release(shard)
-        except (*AWAY, RedisError) as e:  # then they run out by themselves
+        except REDIS_FAULTS as e:  # then they run out by themselves
             log.warning("Leases could not be given up", error=str(e))
 
     async def _balance(self) -> None:

@@ -11,13 +11,11 @@ anew.
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
-
 from comet import metrics
 from comet.room import Room
 from common import ids, logs
 from common.health import Health
-from common.redis_client import AWAY
+from common.redis_client import REDIS_FAULTS
 from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Presence, Registry
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ class Membership:
         self._left = True
         try:
             await self._registry.leave(self.incarnation)
-        except (*AWAY, RedisError) as e:  # then its life there runs out by itself
+        except REDIS_FAULTS as e:  # then its life there runs out by itself
             log.warning("The node could not leave the registry", error=str(e))
 
     async def _renew(self) -> None:
@@ -105,7 +103,7 @@ class Membership:
                     self._start_over()
                     known = False
                     continue
-            except (*AWAY, RedisError) as e:
+            except REDIS_FAULTS as e:
                 self._health.bad("redis", f"Redis is away: {e}")
             await asyncio.sleep(RENEW_S)
 
@@ -127,7 +125,7 @@ class Membership:
                     {user_id: len(self.sessions.get(user_id, ())) for user_id in users},
                     self._room_ttl_s,
                 )
-            except (*AWAY, RedisError) as e:
+            except REDIS_FAULTS as e:
                 log.warning("Membership could not be recorded", error=str(e))
                 self._changed_rooms.update(rooms)
                 self._changed_users.update(users)

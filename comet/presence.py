@@ -7,14 +7,12 @@ looked at once a second in one pipeline, and who watches is told only of a chang
 import asyncio
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from comet import frames
 from comet.membership import Membership, local_presence
 from comet.room import Room
 from common import logs
 from common.envelope import User
-from common.redis_client import AWAY
+from common.redis_client import REDIS_FAULTS
 from common.registry import LISTED_USERS, Presence, Registry
 
 WATCH_S: Final = 1.0
@@ -61,7 +59,7 @@ class Presences:
             if watched:
                 try:
                     await self._tell(watched)
-                except (*AWAY, RedisError) as e:
+                except REDIS_FAULTS as e:
                     log.warning("Presence could not be read", error=str(e))
 
     async def _tell(self, rooms: list[Room]) -> None:

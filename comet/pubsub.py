@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
 from comet import metrics
 from common import logs
@@ -22,7 +21,7 @@ from common.backoff import Backoff
 from common.envelope import Burst, parse_burst
 from common.errors import Unavailable
 from common.health import Health
-from common.redis_client import AWAY, TIMEOUT_S
+from common.redis_client import REDIS_FAULTS, TIMEOUT_S
 
 PING_S: Final = 2.0
 CONFIRM_S: Final = 1.0  # for Redis to confirm a subscription, which a join waits for
@@ -86,7 +85,7 @@ class PubSub:
                     on_back()
                 backoff.reset()
                 await self._converse(connection, on_burst)
-            except* (*AWAY, RedisError) as lost_by:
+            except* REDIS_FAULTS as lost_by:
                 metrics.PUBSUB_LOST.inc()
                 self._health.warnings["pubsub"] = f"PubSub is away: {_text(lost_by)}"
                 log.warning("The PubSub connection was lost", error=_text(lost_by))

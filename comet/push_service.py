@@ -14,7 +14,6 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from redis.exceptions import RedisError
 
 from comet import frames, metrics
 from comet.hub import MS_DIGITS, Hub, age_s
@@ -24,7 +23,7 @@ from common import ids, lifecycle, logs
 from common.envelope import Burst, messages_of, split
 from common.errors import BadRequest, StartupError, Unavailable
 from common.positions import Position
-from common.redis_client import AWAY
+from common.redis_client import REDIS_FAULTS
 from protos import comet_pb2, comet_pb2_grpc
 from protos.protocol_pb2 import Proto
 
@@ -66,7 +65,7 @@ class PushService(comet_pb2_grpc.CometServicer):
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, fault.message)
                 metrics.REFUSED_PUSHES.inc()
                 reply.refused_rooms.append(one.room_id)
-            except (Unavailable, *AWAY, RedisError) as e:
+            except (Unavailable, *REDIS_FAULTS) as e:
                 log.warning("A push waits for Redis", room=one.room_id, error=str(e))
                 reply.retry_rooms.append(one.room_id)
         if reply.refused_rooms and not request.more:

@@ -15,8 +15,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from redis.exceptions import RedisError
-
 from comet import frames, metrics
 from comet.config import Settings
 from comet.hub import Hub
@@ -28,7 +26,7 @@ from common import logs
 from common.envelope import User
 from common.errors import BadRequest, ChatError, Forbidden, Internal, RateLimited, Unavailable
 from common.positions import Position
-from common.redis_client import AWAY
+from common.redis_client import REDIS_FAULTS
 from common.store import Appended, Store
 
 if TYPE_CHECKING:
@@ -180,7 +178,7 @@ class Session:
             await work
         except ChatError as fault:
             self.send_error(fault, ref)
-        except (*AWAY, RedisError) as e:
+        except REDIS_FAULTS as e:
             self.send_error(Unavailable(f"Redis is away ({type(e).__name__}); try again later"), ref)
         except Exception:
             log.exception("A frame could not be dealt with", user=self.user.id)
@@ -260,7 +258,7 @@ class Session:
         write, self.write = self.write, kept.append
         try:
             rooms = await self._enter(room_ids)
-        except (ChatError, *AWAY, RedisError) as e:
+        except (ChatError, *REDIS_FAULTS) as e:
             log.warning("A client could not be let in", user=self.user.id, error=str(e))
             self._transport.close(TRY_AGAIN_LATER, "Redis is away; try again later")
             return

@@ -51,9 +51,9 @@ class Burst:
         return Burst(self.epoch, seq + 1, len(parts), b",".join(parts))
 
 
-def body(content: str, user_json: bytes) -> bytes:
+def body(content_json: bytes, user_json: bytes) -> bytes:
     """Return the part of a message that its sender determines."""
-    return b'"content":%b,"user":%b}' % (orjson.dumps(content), user_json)
+    return b'"content":%b,"user":%b}' % (content_json, user_json)
 
 
 def message(message_id: bytes, seq: int, body_json: bytes) -> bytes:

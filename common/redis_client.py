@@ -25,6 +25,8 @@ CONNECTIONS: Final = 32
 PROMISED: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 # What a command raises when Redis is away rather than unwilling; the command may or may not have been carried out.
 AWAY: Final = (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError)
+# Everything that a command raises when it was not carried out, whether Redis was away or unwilling.
+REDIS_FAULTS: Final = (*AWAY, RedisError)
 
 
 def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redis:
@@ -70,7 +72,7 @@ async def check(redis: Redis, url: str) -> None:
     shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
     try:
         server = await redis.info("server")
-    except (*AWAY, RedisError) as e:
+    except REDIS_FAULTS as e:
         raise StartupError(f"can't use Redis at {shown} ({e}): start it, or change the setting redis_url") from e
     version = str(server["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):

@@ -191,7 +191,7 @@ class Store:
         ]
         for content in contents:
             content_json = orjson.dumps(content)
-            arguments += (content_json, b'"content":%b,"user":%b}' % (content_json, user_json))
+            arguments += (content_json, envelope.body(content_json, user_json))
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Append(tuple(arguments), future))
         self._idle.clear()

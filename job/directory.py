@@ -9,11 +9,9 @@ import time
 from collections.abc import Collection
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from common import logs
 from common.health import Health
-from common.redis_client import AWAY, TIMEOUT_S
+from common.redis_client import REDIS_FAULTS, TIMEOUT_S
 from common.registry import RENEW_S, Registry
 from job.fleet import Fleet
 
@@ -47,7 +45,7 @@ class Directory:
         try:
             async with asyncio.timeout(TIMEOUT_S * 2):
                 nodes = await self._registry.nodes()
-        except (*AWAY, RedisError) as e:
+        except REDIS_FAULTS as e:
             self.lose(e)
             return
         self.blind = False

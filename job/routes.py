@@ -9,9 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from redis.exceptions import RedisError
-
-from common.redis_client import AWAY
+from common.redis_client import REDIS_FAULTS
 from common.registry import Registry
 from job.directory import Directory
 from job.fleet import Fleet
@@ -54,7 +52,7 @@ class Routes:
             serving = await self._serving({record.room for record in free if record.type == ROOM})
             users = {key for record in free if record.type == PUSH for key in record.keys}
             located = await _in_pipelines(self._registry.locate, list(users))
-        except (*AWAY, RedisError) as e:
+        except REDIS_FAULTS as e:
             self._directory.lose(e)
             return None
         named = servers.union(*serving.values(), *located.values())

@@ -8,7 +8,6 @@ import time
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from common import logs, redis_client, shards
 from common.backoff import Backoff
@@ -31,7 +30,7 @@ async def wait_for_redis(redis: Redis, settings: Settings, health: Health) -> No
             await redis.ping()
             await redis_client.check(redis, settings.redis_url)
             await shards.check(redis, settings.shards)
-        except (*redis_client.AWAY, RedisError) as e:
+        except redis_client.REDIS_FAULTS as e:
             _note(health, "redis", e)
         except StartupError as e:
             if not isinstance(e.__cause__, redis_client.AWAY):

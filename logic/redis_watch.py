@@ -9,7 +9,6 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from common import logs, redis_client, shards
 from common.errors import StartupError, Unavailable
@@ -46,7 +45,7 @@ class RedisWatch:
             try:
                 async with asyncio.timeout(self._settings.check_timeout_seconds):
                     await self._look()
-            except (*redis_client.AWAY, RedisError) as e:
+            except redis_client.REDIS_FAULTS as e:
                 self._away(e)
             except StartupError as e:
                 if not isinstance(e.__cause__, redis_client.AWAY):
@@ -86,7 +85,7 @@ async def ask(question: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(2 * redis_client.TIMEOUT_S):
             return await question
-    except (*redis_client.AWAY, RedisError) as e:
+    except redis_client.REDIS_FAULTS as e:
         raise Unavailable(f"{state(e)}: {why(e)}; try again later") from e
 
 

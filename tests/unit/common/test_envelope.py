@@ -14,14 +14,14 @@ ALICE = User("alice", "Alice")
 
 def messages(first: int, *contents: str) -> bytes:
     """Return messages' JSON."""
-    bodies = (envelope.body(content, ALICE.to_json()) for content in contents)
+    bodies = (envelope.body(orjson.dumps(content), ALICE.to_json()) for content in contents)
     return b",".join(envelope.message(b"1635724800123-%d" % seq, seq, body) for seq, body in enumerate(bodies, first))
 
 
 @given(content=st.text(), user_id=st.text(min_size=1), name=st.text(min_size=1), seq=st.integers(1, 2**53))
 def test_a_message_is_json_whatever_it_holds(content: str, user_id: str, name: str, seq: int) -> None:
     """With the fields that clients know, and the timestamp of its id."""
-    body = envelope.body(content, User(user_id, name).to_json())
+    body = envelope.body(orjson.dumps(content), User(user_id, name).to_json())
     assert orjson.loads(envelope.message(b"1635724800123-7", seq, body)) == {
         "id": "1635724800123-7",
         "seq": seq,
