@@ -6,6 +6,7 @@ none.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -34,6 +35,8 @@ class Partitions:
         self._full: set[int] = set()  # those that had no room at the last look
         self._moved = asyncio.Event()  # a record finished
         self._committing = asyncio.Lock()  # so that an older commit never overtakes a newer
+        self._letting_go = asyncio.Lock()
+        self._let_go_by = math.inf  # monotonic
 
     def __getitem__(self, partition: int) -> Progress:
         progress = self._progress.get(partition)
@@ -64,15 +67,20 @@ class Partitions:
         await self._commit(commit, self._progress)
 
     async def let_go(self, commit: Commit, by: float) -> None:
-        """Wait until all is finished, or until `by` (monotonic); commit and forget all partitions."""
-        progress, self._progress = self._progress, {}
-        while (unfinished := sum(one.unfinished for one in progress.values())) and time.monotonic() < by:
-            self._hurry()
-            await self.move(by - time.monotonic())
-        if unfinished:
-            metrics.UNFINISHED.inc(unfinished)
-            log.warning("Records let go of unfinished; they will come again", records=unfinished)
-        await self._commit(commit, progress)
+        """Wait until all is finished, or until `by` (monotonic); commit and forget all partitions.
+
+        A Job that stops lets go, and so do those whose group one of its consumers left: the second waits for the first,
+        as a member that joined anew meanwhile could not commit any more. The earlier `by` holds for both.
+        """
+        self._let_go_by = min(self._let_go_by, by)
+        self._moved.set()
+        async with self._letting_go:
+            try:
+                progress, self._progress = self._progress, {}
+                await self._finish(progress)
+                await self._commit(commit, progress)
+            finally:
+                self._let_go_by = math.inf
 
     async def move(self, at_most_s: float) -> None:
         """Wait until a record finishes, or for so long."""
@@ -80,6 +88,16 @@ class Partitions:
         with suppress(TimeoutError):
             async with asyncio.timeout(at_most_s):
                 await self._moved.wait()
+
+    async def _finish(self, progress: dict[int, Progress]) -> None:
+        while unfinished := sum(one.unfinished for one in progress.values()):
+            left_s = self._let_go_by - time.monotonic()
+            if left_s <= 0:
+                metrics.UNFINISHED.inc(unfinished)
+                log.warning("Records let go of unfinished; they will come again", records=unfinished)
+                return
+            self._hurry()
+            await self.move(left_s)
 
     async def _commit(self, commit: Commit, progress: dict[int, Progress]) -> None:
         async with self._committing:

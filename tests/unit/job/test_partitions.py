@@ -111,6 +111,37 @@ async def test_what_does_not_finish_in_time_is_left_to_the_next_owner(partitions
     assert commits == [{0: 1}]
 
 
+async def test_who_lets_go_while_another_does_waits_for_the_commit(partitions: Partitions, commits: Commits) -> None:
+    """A member whose group is shared out anew while it stops joins again only when its offsets are committed."""
+    record = partitions[0].add(0, 0, 1)
+    stopping = asyncio.create_task(partitions.let_go(commits, time.monotonic() + 5))
+    await asyncio.sleep(0)
+    revoked = asyncio.create_task(partitions.let_go(commits, time.monotonic() + 5))
+    await asyncio.sleep(0.01)
+    assert not revoked.done()
+    record.settle(PUSHED)
+    await revoked
+    assert stopping.done()
+    assert commits == [{0: 1}]
+
+
+async def test_of_two_who_let_go_the_earlier_deadline_holds(partitions: Partitions, commits: Commits) -> None:
+    """The group waits no longer for a member that stops than for any other; the next time has its own deadline."""
+    partitions[0].add(0, 0, 1)
+    stopping = asyncio.create_task(partitions.let_go(commits, time.monotonic() + 60))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await partitions.let_go(commits, time.monotonic() + 0.02)
+        await stopping
+    record = partitions[0].add(5, 0, 1)
+    next_time = asyncio.create_task(partitions.let_go(commits, time.monotonic() + 5))
+    await asyncio.sleep(0.01)
+    assert not next_time.done()
+    record.settle(PUSHED)
+    await next_time
+    assert commits == [{0: 6}]
+
+
 async def test_an_older_commit_never_overtakes_a_newer(partitions: Partitions) -> None:
     """One is under way at a time."""
     order: list[int] = []
