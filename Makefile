@@ -6,7 +6,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-kafka lint format protos lock clean
+.PHONY: help up test test-kafka chaos chaos-mutants lint format protos lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -28,6 +28,12 @@ test: $(VENV)/.installed ## Run the whole test suite against real servers that i
 
 test-kafka: $(VENV)/.installed ## Run the integration and end-to-end suites against real Apache Kafka (needs Java 17 and Maven)
 	@$(BIN)/python -m pytest -n auto --kafka apache tests/integration tests/e2e $(PYTEST_ARGS)
+
+chaos: $(VENV)/.installed ## Hurt the whole stack under load and account for every message (options: ARGS="--short --seed 7")
+	@$(BIN)/python -m tests.chaos run $(ARGS)
+
+chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker of `make chaos` must notice
+	@$(BIN)/python -m tests.chaos mutants $(ARGS)
 
 lint: $(VENV)/.installed ## Check style, types, imports and generated code
 	@$(BIN)/ruff check .

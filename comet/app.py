@@ -27,6 +27,10 @@ log = logs.get()
 
 # XREAD blocks for less than this, so its answer is never taken for a timeout.
 BLOCKING_TIMEOUT_S = 5.0
+# Of drain_seconds: to leave the registry, until sends in progress must be answered, to spread the closes over, to hand
+# the outboxes over (beside the two before), and for each of the last steps.
+LEAVE_SHARE, ANSWER_SHARE, SPREAD_SHARE, HAND_OVER_SHARE, LAST_SHARE = 0.1, 0.4, 0.25, 0.5, 0.05
+LEAST_S = 0.5
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
@@ -51,6 +55,7 @@ class Comet:
             ref_window_s=settings.ref_window_seconds,
             append_timeout_s=settings.append_timeout_seconds,
             append_queue=settings.append_queue,
+            append_queue_bytes=settings.append_queue_bytes,
         )
         url = settings.redis_url
         self._redis = redis_client.connect(url)
@@ -88,7 +93,7 @@ class Comet:
                 await self._store.check_shards()
                 await redis_client.warn_of_weak_durability(self._redis, self._health)
                 async with asyncio.TaskGroup() as tasks:
-                    running = [tasks.create_task(work) for work in self._works(tasks)]
+                    running = [tasks.create_task(work) for work in self._works()]
                     await self._push.start()
                     await self._gateway.listen(sock)
                     log.info("Comet is ready", port=settings.http_bind_port, node=self._membership.incarnation)
@@ -98,14 +103,13 @@ class Comet:
                         task.cancel()
         finally:
             self._gateway.stop_listening()
-            await self._push.stop(min(1.0, settings.drain_seconds))
+            await self._push.stop(settings.drain_seconds * LAST_SHARE)
             sock.close()
-            for redis in (self._redis, self._lane_redis, self._blocking_redis):
-                await redis.aclose()
+            await _within(settings.drain_seconds * LAST_SHARE, self._disconnect())
 
-    def _works(self, tasks: asyncio.TaskGroup) -> list[Coroutine[None, None, None]]:
-        self._context.tasks = tasks
+    def _works(self) -> list[Coroutine[None, None, None]]:
         return [
+            self._own_sessions_tasks(),
             self._store.run(),
             self._pubsub.run(self._hub.on_pubsub, self._hub.check_soon),
             self._hub.run(),
@@ -117,21 +121,55 @@ class Comet:
             self._gateway.run(),
         ]
 
+    async def _own_sessions_tasks(self) -> None:
+        """Own what sessions wait for, until cancelled."""
+        async with asyncio.TaskGroup() as self._context.tasks:
+            await asyncio.Event().wait()
+
     async def _drain(self) -> None:
-        """Leave in order: nobody new, finish what was begun, hand over, close."""
+        """Leave in order: nobody new, finish what was begun, hand over, close.
+
+        Each step has its share of the time, so that one that hangs, as Redis or Logic does, takes none from the next.
+        """
         seconds = self._settings.drain_seconds
+        begun = asyncio.get_running_loop().time()
         log.info("Comet is draining", seconds=seconds)
         self._health.bad("draining", "the node is about to stop")
+        await _within(seconds * LEAVE_SHARE, self._membership.leave())
         self._gateway.stop_listening()
-        self._context.draining = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._membership.leave()
-                await self._store.drain()
-                await self._gateway.drain(seconds / 4)
-                await self._forwarder.drain()
-                await self._leases.drain()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_within(seconds * HAND_OVER_SHARE, self._hand_over()))
+            await self._gateway.drain(
+                seconds * SPREAD_SHARE, lambda: self._all_answered(begun + seconds * ANSWER_SHARE)
+            )
+            self._context.draining = True
+            await self._all_answered(begun + seconds * (ANSWER_SHARE + SPREAD_SHARE))
         log.info("Comet has stopped")
+
+    async def _all_answered(self, until: float) -> None:
+        """Return once all messages taken so far are answered; past the deadline the rest is refused."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._store.answered()
+        except TimeoutError:
+            self._store.give_up()
+            await asyncio.sleep(0)  # the refusals are written in callbacks
+
+    async def _hand_over(self) -> None:
+        """Let another node forward what is in the outboxes."""
+        await _within(self._settings.drain_seconds * HAND_OVER_SHARE / 2, self._forwarder.drain())
+        await self._leases.drain()
+
+    async def _disconnect(self) -> None:
+        for redis in (self._redis, self._lane_redis, self._blocking_redis):
+            await redis.aclose()
+
+
+async def _within(seconds: float, work: Coroutine[None, None, None]) -> None:
+    """Do it, but for no longer than that; a moment it has in any case, as most of it takes no longer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(max(LEAST_S, seconds)):
+            await work
 
 
 def _advertised(settings: Settings) -> str:

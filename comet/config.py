@@ -34,7 +34,15 @@ class Settings(Shared):
     )
     auth_algorithms: str = Field("HS256", description="JWT algorithms that are accepted, by commas")
 
-    max_connections: int = Field(100_000, ge=1, description="past it new connections get close code 1013")
+    max_connections: int = Field(
+        100_000, ge=1, description="past it, or near the limit of open files, new connections get close code 1013"
+    )
+    max_memory_bytes: int = Field(
+        0,
+        ge=0,
+        description="memory of this node, past which new connections get 1013 and the slowest clients are cut off; "
+        "0: 80 % of what the machine or container has",
+    )
     max_rooms_per_session: int = Field(100, ge=1, description="rooms that one session may be in")
     max_frame_bytes: int = Field(65_536, ge=1024, description="size of a client's frame; past it close code 1009")
     max_content_bytes: int = Field(16_384, ge=1, description="size of one message's content in UTF-8")
@@ -52,6 +60,7 @@ class Settings(Shared):
     ref_window_seconds: int = Field(300, ge=1, description="how long the same ref gets the first ack")
     append_timeout_seconds: float = Field(5.0, gt=0, description="after which a sender gets `unavailable`")
     append_queue: int = Field(10_000, ge=1, description="messages that may wait for Redis; past it `overloaded`")
+    append_queue_bytes: int = Field(67_108_864, ge=1, description="bytes that may wait for Redis; past it `overloaded`")
     forward_timeout_seconds: float = Field(5.0, gt=0, description="for one POST to Logic")
     drain_seconds: float = Field(10.0, ge=0, description="time to finish and to close sessions on SIGTERM")
 

@@ -6,15 +6,19 @@ the head, so a room's messages reach Kafka in order and at least once.
 
 Its queue is the outbox, bounded by Redis's memory. When Logic dies now: the batch stays and is posted again, with
 backoff. When an entry comes twice (the answer was lost): Kafka has it twice, under one id, and Job's second push is a
-repeat to Comet.
+repeat to Comet. When an entry is what no append wrote, or Logic refuses it: it goes to the dead letters with the
+reason, and what is behind it goes on. When the node was stopped past its leases: it posts nothing more of their shards;
+what was on its way may arrive, but removes nothing, and whoever took over began with the same entries.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
 
 from comet import metrics
 from comet.leases import Leases
@@ -65,6 +69,7 @@ class Forwarder:
                         await backoff.wait()
                 except REDIS_FAULTS as e:
                     log.warning("The outbox could not be read", error=str(e))
+                    self._reading = max(1, self._reading // 2)  # perhaps it was too much for one answer
                     await backoff.wait()
         self._done.set()
 
@@ -103,24 +108,34 @@ class Forwarder:
         batch = _fit([entry for entry in waiting if entry.shard in held])
         if self._most < ENTRIES:
             batch = batch[: self._most]
-        if not batch:
-            return True
-        log.info("Async request to Logic service initiated", messages=_messages(batch))
-        begun = time.monotonic()
-        outcomes = await self._post(http, batch)
-        metrics.FORWARD_SECONDS.observe(time.monotonic() - begun)
-        return await self._settle(batch, outcomes)
+        with self._leases.using({entry.shard for entry in batch}):
+            return await self._forward(http, batch)
+
+    async def _forward(self, http: aiohttp.ClientSession, batch: list[Waiting]) -> bool:
+        faults = [_fault_of(entry) for entry in batch]
+        good = [entry for entry, fault in zip(batch, faults, strict=True) if not fault]
+        outcomes = iter(await self._post(http, good))
+        return await self._settle(batch, [("rejected", fault) if fault else next(outcomes) for fault in faults])
 
     async def _post(self, http: aiohttp.ClientSession, batch: list[Waiting]) -> list[tuple[str, str]]:
         """Post the batch and return (status, reason) for each entry."""
+        if not batch:
+            return []
+        log.info("Async request to Logic service initiated", messages=_messages(batch))
+        shards = {entry.shard for entry in batch}
+        body = _Fenced(_body(batch), lambda: shards <= set(self._leases.held()))
+        begun = time.monotonic()
         try:
-            async with http.post(self._url, data=_body(batch), headers=_HEADERS) as response:
+            async with http.post(self._url, data=body, headers=_HEADERS) as response:
                 text = await response.read()
                 outcomes = _outcomes(text, len(batch)) if response.status == OK else []
             self._health.warnings.pop("logic", None)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
-            self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {e or type(e).__name__}"
+            if not body.held_back:
+                self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {e or type(e).__name__}"
             return [("failed", f"{type(e).__name__}: {e}")] * len(batch)
+        finally:
+            metrics.FORWARD_SECONDS.observe(time.monotonic() - begun)
         if response.status == OK:
             self._most = min(ENTRIES, self._most * 2)
             return outcomes
@@ -139,13 +154,13 @@ class Forwarder:
         """Count and remove what was answered for good."""
         settled: dict[int, list[tuple[bytes, str]]] = {}
         for entry, (status, reason) in zip(batch, outcomes, strict=True):
+            room = entry.room.decode(errors="replace")
             if status == "success":
                 metrics.FORWARD_OK.inc(entry.count)
-                room = entry.room.decode()
                 log.info("Successfully sent message to Logic service for room %s", room, room=room)
             else:
                 metrics.FORWARD_FAILED.inc(entry.count)
-                log.warning("Message could not be sent to Logic service", room=entry.room.decode(), reason=reason)
+                log.warning("Message could not be sent to Logic service", room=room, reason=reason)
             if status in SETTLED:
                 dead = (reason or "Logic gave no reason") if status == "rejected" else ""
                 settled.setdefault(entry.shard, []).append((entry.entry_id, dead))
@@ -157,6 +172,38 @@ class Forwarder:
 
 
 _HEADERS: Final = {"Content-Type": "application/json"}
+
+
+class _Fenced(aiohttp.Payload):
+    """A body that is written only while we may: to connect may take longer than a lease lives."""
+
+    def __init__(self, body: bytes, allowed: Callable[[], bool]) -> None:
+        super().__init__(body)
+        self._size = len(body)
+        self._allowed = allowed
+        self.held_back = False
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return it as text."""
+        return bytes(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write it, or raise ConnectionAbortedError."""
+        if not self._allowed():
+            self.held_back = True
+            raise ConnectionAbortedError("a lease ran out before the batch could be sent")
+        await writer.write(self._value)
+
+
+def _fault_of(entry: Waiting) -> str:
+    """Say what makes an entry one that no append wrote and that would spoil the whole POST; '' if nothing does."""
+    try:
+        for field in (entry.room, entry.user, entry.name, entry.ref):
+            field.decode()
+        messages = orjson.loads(b"[%b]" % entry.messages)
+    except ValueError as e:  # of UTF-8 or JSON
+        return f"the entry can't be read: {e}"
+    return "" if messages and all(isinstance(one, dict) for one in messages) else "the entry holds no messages"
 
 
 def _outcomes(text: bytes, count: int) -> list[tuple[str, str]]:

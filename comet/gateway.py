@@ -1,24 +1,30 @@
 """The gateway: all connections of a node, from accept to the last close.
 
 Answers ordinary GETs (page, health) and opening handshakes, and sweeps over all connections: pings, and what hangs in
-a handshake is hung up on. Past `max_connections` a new client gets 1013 and tries elsewhere or later.
+a handshake is hung up on.
+
+The node's own limits: past `max_connections`, or so many that open files would run out, or past `max_memory_bytes`, a
+new client gets 1013 and tries elsewhere or later. Sockets that come faster than they can be told so are hung up on.
+While memory is used up the clients that have the most unsent are cut off, and nobody can open a further room.
 """
 
 import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Final
 
 import orjson
 from websockets.http11 import Request
 
-from comet import metrics
+from comet import memory, metrics
 from comet.auth import Auth, Target
 from comet.config import Settings
 from comet.session import TRY_AGAIN_LATER, Context, Session
-from comet.transport import Transport
+from comet.transport import BUFFERED_BYTES, Transport
+from common import lifecycle, logs
 from common.errors import BadRequest, Forbidden
 from common.health import Health
 
@@ -29,6 +35,11 @@ LAST_ANSWERS_S: Final = 1.0
 RESTARTING: Final = 1012
 POLICY: Final = 1008
 REASON_CHARS: Final = 120  # a close frame holds 123 bytes of reason
+OTHER_FILES: Final = 128  # open ones that are no clients': Redis, gRPC, metrics, and what Python opens
+TOLD_SOCKETS: Final = 64  # beyond the limit, to tell clients 1013
+SPREAD_S: Final = 0.01  # between two rounds of closing: a shorter sleep costs more than it spreads
+
+log = logs.get()
 
 
 class Gateway:
@@ -47,10 +58,16 @@ class Gateway:
         self._empty = asyncio.Event()
         self._empty.set()
         self._server: asyncio.Server | None = None
+        self._most = settings.max_connections  # less where open files are few
+        self._memory_bytes = 0  # that the node may take; 0: unknown, or not listening yet
         self._page = resources.files("comet").joinpath("web", "index.html").read_bytes()
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept connections on the socket."""
+        self._most = max(1, min(self._most, lifecycle.file_limit() - OTHER_FILES - TOLD_SOCKETS))
+        if self._most < self._settings.max_connections:
+            log.warning("Open files are fewer than max_connections", connections=self._most)
+        self._memory_bytes = memory.limit_bytes(self._settings.max_memory_bytes)
         self._server = await asyncio.get_running_loop().create_server(lambda: Transport(self), sock=sock)
 
     async def run(self) -> None:
@@ -64,19 +81,19 @@ class Gateway:
         if self._server is not None:
             self._server.close()
 
-    async def drain(self, seconds: float) -> None:
-        """Close all sessions with 1012, spread over so many seconds, and wait a moment for their answers."""
+    async def drain(self, seconds: float, answered: Callable[[], Awaitable[None]]) -> None:
+        """Close all sessions with 1012, spread over so many seconds, and wait a moment for their answers.
+
+        A session is read until its turn comes; then what it sent is `answered` before it is closed.
+        """
         sessions = [transport for transport in self._transports if transport.session is not None]
-        pause_s = seconds / max(1, len(sessions))
-        due_s = 0.0
-        for transport in sessions:
-            transport.close(RESTARTING, "restarting")
-            due_s += pause_s
-            if due_s >= 0.01:  # noqa: PLR2004 - a shorter sleep than 10 ms costs more than it spreads
-                await asyncio.sleep(due_s)
-                due_s = 0.0
+        rounds = max(1, int(seconds / SPREAD_S))
+        step = max(1, -(-len(sessions) // rounds))
+        for i in range(0, len(sessions), step):
+            await _close(sessions[i : i + step], answered)
+            await asyncio.sleep(seconds * step / len(sessions))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_ANSWERS_S):
+            async with asyncio.timeout(min(LAST_ANSWERS_S, seconds)):
                 await self._empty.wait()
         for transport in list(self._transports):
             transport.abort()
@@ -87,6 +104,10 @@ class Gateway:
         """Take note of a socket; its opening handshake has a deadline."""
         self._transports.add(transport)
         self._empty.clear()
+        if len(self._transports) > self._most + TOLD_SOCKETS:
+            metrics.REFUSED_SOCKETS.inc()
+            transport.abort()
+            return
         transport.deadline = asyncio.get_running_loop().time() + self._settings.handshake_seconds
         self._hanging.add(transport)
 
@@ -119,8 +140,13 @@ class Gateway:
         """Begin a session, or close with 1008: a browser would take an HTTP status for a lost connection and retry."""
         self._hanging.discard(transport)
         metrics.CONNECTED.inc()
-        if len(self._transports) > self._settings.max_connections:
+        if len(self._transports) > self._most:
+            metrics.REFUSED_CONNECTIONS.inc()
             transport.close(TRY_AGAIN_LATER, "too many connections")
+            return
+        if self._context.full:
+            metrics.REFUSED_MEMORY.inc()
+            transport.close(TRY_AGAIN_LATER, "no memory left")
             return
         try:
             user = self._auth.user(target, request.headers)
@@ -165,3 +191,28 @@ class Gateway:
             now = asyncio.get_running_loop().time()
             for transport in [one for one in self._hanging if one.deadline < now]:
                 transport.abort()
+            self._look_at_memory()
+
+    def _look_at_memory(self) -> None:
+        """While more is taken than may be: let nobody in, and cut off those for whom the most lies unsent."""
+        over = memory.resident_bytes() - self._memory_bytes if self._memory_bytes else 0
+        if self._context.full != (over > 0):
+            self._context.full = over > 0
+            log.warning("Memory is used up" if over > 0 else "There is memory again", limit=self._memory_bytes)
+        if over > 0:
+            unsent = [(transport.unsent_bytes, transport) for transport in self._transports]
+            slow = sorted((one for one in unsent if one[0] > BUFFERED_BYTES), key=lambda one: one[0])
+            while slow and over > 0:
+                size, transport = slow.pop()
+                over -= size
+                transport.cut_off()
+
+
+async def _close(transports: list[Transport], answered: Callable[[], Awaitable[None]]) -> None:
+    """Take nothing more from these clients, answer what they sent, and close."""
+    for transport in transports:
+        transport.pause_reading()
+    await answered()
+    for transport in transports:
+        transport.close(RESTARTING, "restarting")
+        transport.resume_reading()  # for its half of the closing handshake

@@ -20,7 +20,7 @@ from comet.room import DELIVERED, DROPPED, HELD, Member, Room
 from common import logs
 from common.envelope import Burst
 from common.errors import Unavailable
-from common.positions import Position
+from common.positions import Log, Position
 from common.redis_client import REDIS_FAULTS
 from common.store import PAGE_BYTES, Read, Store
 
@@ -28,6 +28,7 @@ CHECK_S: Final = 2.0
 SETTLE_S: Final = 0.1  # a message on its way over PubSub is given so long before the check reads it from the stream
 CHECK_ROOMS: Final = 1000  # rooms compared in one pipeline
 REPAIR_MESSAGES: Final = 1000  # read at once
+IDLE_READS: Final = 10  # in a row that brought a room no further: then it waits for the next check
 ID_AT: Final = len('{"id":"')  # where a message's id begins
 MS_DIGITS: Final = 13  # of its ms part, until the year 2286
 
@@ -94,6 +95,8 @@ class Hub:
             self._start_repair(room)
         elif result == DROPPED:
             metrics.HELD_DROPPED.inc(burst.count)
+            if room.live:
+                self._start_repair(room)
             return HELD
         metrics.DELIVERIES[path, result].inc(burst.count)
         if room.released:
@@ -171,9 +174,10 @@ class Hub:
         self._outbound.schedule(room)
 
     async def recent(self, room: Room, count: int) -> bytes:
-        """Return a joined room's part of a hello, with its newest messages."""
+        """Return a joined room's part of a hello, with its newest messages up to where it stands."""
         read, more = await self.store.history(room.id, None, max(1, count))
-        return frames.hello_room(room.id_json, room.position, read.messages if count else b"", more=more)
+        shown = [entry for entry in read.entries if entry.epoch == room.epoch and entry.seq <= room.last and count]
+        return frames.hello_room(room.id_json, room.position, Read(read.log, shown).messages, more=more)
 
     # -- repair ------------------------------------------------------------------------------------------------------
 
@@ -186,17 +190,21 @@ class Hub:
             raise Unavailable("Redis is away; try again later")
 
     async def check(self) -> None:
-        """Compare all rooms with the tails of their logs and repair those that stayed behind."""
+        """Compare all rooms with the tails of their logs; repair those that stayed behind, or whose log lost its tail.
+
+        The latter's members have seen what is gone, and are told without waiting for the next message.
+        """
         live = [room for room in self.rooms.values() if room.live]
-        behind: list[tuple[Room, Position]] = []
+        unlike: list[tuple[Room, Position, Position]] = []
         for i in range(0, len(live), CHECK_ROOMS):
             part = live[i : i + CHECK_ROOMS]
+            stood = [room.position for room in part]
             tails = await self.store.tails([room.id for room in part])
-            behind += [(room, tail) for room, tail in zip(part, tails, strict=True) if _is_behind(room, tail)]
-        if behind:
+            unlike += filter(_differ, zip(part, stood, tails, strict=True))
+        if unlike:
             await asyncio.sleep(SETTLE_S)
-        for room, tail in behind:
-            if _is_behind(room, tail) and self.rooms.get(room.id) is room:
+        for room, stood_at, tail in unlike:
+            if (room.position < tail or tail < stood_at) and self.rooms.get(room.id) is room:
                 self._start_repair(room)
 
     def _start_repair(self, room: Room) -> asyncio.Task[bool]:
@@ -209,19 +217,20 @@ class Hub:
 
     async def _repair(self, room: Room) -> bool:
         """Read from the stream until the room stands at its tail; whether Redis answered."""
+        idle = 0
         try:
-            while self.rooms.get(room.id) is room:
+            while self.rooms.get(room.id) is room and idle < IDLE_READS:
                 before = room.position
                 read = await self.store.read(room.id, before.seq + 1, REPAIR_MESSAGES, PAGE_BYTES)
-                tail = read.log.position
-                if tail.epoch < before.epoch or (tail.epoch == before.epoch and tail.seq <= before.seq):
+                if read.log.position <= before:
                     break  # ahead of the log as it was read, or level with it
                 if read.log.recovers(before):
                     self._fill(room, read)
-                    if tail.seq <= room.last:
-                        break
                 elif room.position == before:  # else the other path brought something meanwhile: look again
-                    await self._tell_hole(room, read)
+                    await self._tell_hole(room, read.log)
+                if read.log.position <= room.position:
+                    break
+                idle = idle + 1 if room.position == before else 0
         except REDIS_FAULTS as e:
             log.warning("A hole could not be read", room=room.id, error=str(e))
             return False
@@ -229,29 +238,30 @@ class Hub:
 
     def _fill(self, room: Room, read: Read) -> None:
         for burst in read.bursts():
-            if burst.epoch > room.epoch and burst.first_seq == room.last + 1:
+            if burst.epoch > room.epoch and burst.first_seq == room.last + 1 and read.log.recovers(room.position):
                 room.enter_epoch(burst.epoch)
             last = room.last
             if room.offer(burst, "pubsub") == DELIVERED:
                 metrics.REPAIRED.inc(max(0, burst.last_seq - last))
+        if room.epoch < read.log.epoch and room.last == read.log.tail and read.log.recovers(room.position):
+            room.enter_epoch(read.log.epoch)  # Redis restarted and nobody sent since
         _count_released(room)
         self._outbound.schedule(room)
 
-    async def _tell_hole(self, room: Room, read: Read) -> None:
-        """Say that messages are gone, and go on from the first that is not."""
+    async def _tell_hole(self, room: Room, seen: Log) -> None:
+        """Say that messages are gone, and go on from the first that is not; what is of later epochs is read next."""
         stood = room.position
-        following = [first for epoch, first in read.log.epochs if epoch > room.epoch]
-        begin = max(read.log.first, min([room.last + 1, *following]))
+        begin = _resumes_at(seen, stood)
         read = await self.store.read(room.id, begin, REPAIR_MESSAGES, PAGE_BYTES)
-        if room.position != stood:
-            return
-        last = read.entries[-1] if read.entries else None
-        position = Position(last.epoch, last.seq) if last else read.log.position
+        if room.position != stood or _resumes_at(read.log, stood) != begin:
+            return  # something changed meanwhile: look again
+        bursts = read.bursts()[:1]
+        position = Position(bursts[0].epoch, bursts[0].last_seq) if bursts else read.log.position
         log.warning("A hole can't be filled", room=room.id, last=room.last, epoch=room.epoch, goes_on_at=begin)
         metrics.TOLD_HOLES.inc()
-        online = len(room.users)
-        room.push_raw(frames.joined(room.id_json, position, read.messages, online, recovered=False))
-        room.start(position, read.bursts())
+        shown = bursts[0].messages if bursts else b""
+        room.push_raw(frames.joined(room.id_json, position, shown, len(room.users), recovered=False))
+        room.start(position, bursts)
         _count_released(room)
         self._outbound.schedule(room)
 
@@ -262,8 +272,19 @@ class Hub:
         return self._tasks.create_task(work)
 
 
-def _is_behind(room: Room, tail: Position) -> bool:
-    return (tail.epoch, tail.seq) > (room.epoch, room.last)
+def _differ(found: tuple[Room, Position, Position]) -> bool:
+    """Whether a room is behind its log's tail, or that is behind where the room stood before it was asked for.
+
+    A log that is gone altogether says nothing: it expires when nobody sends for long, and who is in the room stays.
+    """
+    room, stood, tail = found
+    return room.position < tail or Position(0, 0) < tail < stood
+
+
+def _resumes_at(log: Log, stood: Position) -> int:
+    """Return the first seq that the log still has to give to whoever stands where it can't be recovered from."""
+    following = [first for epoch, first in log.epochs if epoch > stood.epoch]
+    return max(log.first, min([stood.seq + 1, *following]))
 
 
 def _count_released(room: Room) -> None:

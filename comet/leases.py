@@ -1,11 +1,14 @@
 """Leases: which shards' outboxes this node forwards. At most one node holds a shard's lease, and each its fair share.
 
 A lease lives LEASE_MS in Redis and is renewed every RENEW_S. The node counts its own from the moment *before* it asked,
-so it stops believing in one before Redis gives it to another, even if it was stopped in between.
+so it stops believing in one before Redis gives it to another, even if it was stopped in between. With what others are
+to have nothing new is begun, and it is given up when the batch in flight is done, so that nobody forwards that again.
 """
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from comet import metrics
@@ -28,13 +31,24 @@ class Leases:
         self._registry = registry
         self._shards = shards
         self._until: dict[int, float] = {}  # by shard, monotonic seconds
+        self._leaving: set[int] = set()  # held, but others are to have them
+        self._in_use: set[int] = set()  # of the batch in flight
         self._draining = False
         self.gained = asyncio.Event()
 
     def held(self) -> list[int]:
         """Return the shards that may be forwarded at this moment."""
         now = time.monotonic() + MARGIN_S
-        return [shard for shard, until in self._until.items() if until > now]
+        return [shard for shard, until in self._until.items() if until > now and shard not in self._leaving]
+
+    @contextmanager
+    def using(self, shards: set[int]) -> Iterator[None]:
+        """Keep these while inside, for as long as Redis lets us."""
+        self._in_use = shards
+        try:
+            yield
+        finally:
+            self._in_use = set()
 
     def lost(self, shard: int) -> None:
         """Take note that another holds the lease."""
@@ -62,8 +76,9 @@ class Leases:
 
     async def _balance(self) -> None:
         nodes = await self._registry.nodes()
-        share = -(-self._shards // max(1, len(nodes)))
-        for shard in list(self._until)[share:]:  # others have come
+        share = -(-self._shards // max(1, sum(node.forwards for node in nodes.values())))
+        self._leaving = set(list(self._until)[share:])  # others have come
+        for shard in self._leaving - self._in_use:
             self._until.pop(shard)
             await self._outbox.release(shard)
         for shard in list(self._until):

@@ -2,7 +2,8 @@
 
 It writes the state of the moment, never steps: what changed since the last write is looked up again when it is written,
 so a write that is lost, late or repeated does no harm. One write is in flight, and what changes meanwhile is the next.
-When Redis is away the changes stay in the (naturally bounded) sets and are written when it is back.
+When Redis is away the changes stay in two sets, each name once, and are written when it is back. Past CHANGES names the
+node forgets them and goes on under a fresh incarnation: what it wrote before is a dead node's then, and counts no more.
 
 A node whose life in Redis ran out was presumed dead by others; it goes on under a fresh incarnation and records all
 anew.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from comet import metrics
 from comet.room import Room
 from common import ids, logs
+from common.backoff import Backoff
 from common.health import Health
 from common.redis_client import REDIS_FAULTS
 from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Presence, Registry
@@ -21,7 +23,9 @@ from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Presence, R
 if TYPE_CHECKING:
     from comet.session import Session
 
-AGAIN_S: Final = 0.5  # after a write that failed
+AGAIN_S: Final = 0.5  # after a write that failed, at first
+AGAIN_MOST_S: Final = 3.0  # and at most: well within LIFE_S
+CHANGES: Final = 300_000  # names in a set
 WRITE_ENTRIES: Final = 1000  # in one pipeline
 
 log = logs.get()
@@ -65,12 +69,18 @@ class Membership:
         """Take note that somebody came to a room or left it."""
         self._changed_rooms.add(room.id)
         self._changed.set()
+        self._keep_bound()
+
+    def _keep_bound(self) -> None:
+        if len(self._changed_rooms) > CHANGES or len(self._changed_users) > CHANGES:
+            self._start_over()
 
     def _count(self, user_id: str, by: int) -> None:
         self._connections += by
         metrics.CONNECTIONS.set(self._connections)
         self._changed_users.add(user_id)
         self._changed.set()
+        self._keep_bound()
 
     # -- telling the registry ----------------------------------------------------------------------------------------
 
@@ -90,29 +100,33 @@ class Membership:
             log.warning("The node could not leave the registry", error=str(e))
 
     async def _renew(self) -> None:
-        known = False
+        backoff = Backoff(AGAIN_S, AGAIN_MOST_S)  # jittered: many nodes lost the same Redis
+        known = ""  # the incarnation that Redis knows
         while not self._left:
             node = Node(self.incarnation, self._address, self._connections, len(self._rooms))
             metrics.ROOMS.set(len(self._rooms))
             try:
-                alive = await self._registry.renew(node, first=not known)
+                alive = await self._registry.renew(node, first=known != node.incarnation)
                 self._health.good("redis")
-                if alive:
-                    known = True
-                elif not self._left:
+                backoff.reset()
+                known = node.incarnation if alive else ""
+                if not alive and not self._left:
                     self._start_over()
-                    known = False
                     continue
+                await asyncio.sleep(RENEW_S)
             except REDIS_FAULTS as e:
                 self._health.bad("redis", f"Redis is away: {e}")
-            await asyncio.sleep(RENEW_S)
+                await backoff.wait()
 
     def _start_over(self) -> None:
-        log.warning("The node was presumed dead and goes on under a new name", node=self.incarnation)
+        log.warning("What Redis knows of the node is out of date; it goes on under a new name", node=self.incarnation)
         self.incarnation = ids.new_incarnation()
+        self._changed_rooms.clear()
+        self._changed_users.clear()
         self._mark_everything()
 
     async def _write(self) -> None:
+        backoff = Backoff(AGAIN_S, AGAIN_MOST_S)
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -125,11 +139,12 @@ class Membership:
                     {user_id: len(self.sessions.get(user_id, ())) for user_id in users},
                     self._room_ttl_s,
                 )
+                backoff.reset()
             except REDIS_FAULTS as e:
                 log.warning("Membership could not be recorded", error=str(e))
                 self._changed_rooms.update(rooms)
                 self._changed_users.update(users)
-                await asyncio.sleep(AGAIN_S)
+                await backoff.wait()
             if self._changed_rooms or self._changed_users:
                 self._changed.set()
 

@@ -17,6 +17,12 @@ LEASES = Gauge("comet_outbox_leases", "Shards whose outbox this node forwards")
 CONNECTIONS = Gauge("comet_connections", "Open WebSocket connections")
 ROOMS = Gauge("comet_rooms", "Rooms with a session on this node")
 CONNECTED = Counter("comet_connected_total", "WebSocket connections opened")
+_REFUSED = Counter(
+    "comet_connections_refused_total", "Connections refused, by the node's limit that was reached", ["limit"]
+)
+REFUSED_CONNECTIONS = _REFUSED.labels("connections")
+REFUSED_MEMORY = _REFUSED.labels("memory")
+REFUSED_SOCKETS = _REFUSED.labels("sockets")
 CLOSED = Counter("comet_closed_total", "WebSocket connections closed, by the code sent or received", ["code"])
 FRAMES_IN = Counter("comet_frames_received_total", "Frames from clients")
 ERRORS = Counter("comet_errors_total", "error frames sent, by their code", ["code"])

@@ -1,7 +1,8 @@
 """Hop 4 of 9: PubSub, the fast path between nodes; from Redis, to comet/hub.py.
 
 Owns one connection that is subscribed to the channels of all rooms with a member on this node. PubSub is a hint: it
-may lose, so whenever the connection was lost, everything is subscribed anew and the hub is told to check its rooms.
+may lose, so whenever the connection was lost, everything is subscribed anew and, once Redis confirmed all of it, the
+hub is told to check its rooms: what is published from then on is heard, what was before is in the streams.
 
 A connection that says nothing is pinged; one that does not even answer is dropped. There is no queue here: what comes
 is handed on in the same iteration of the loop. When Redis dies now: connects anew with jitter until it is back.
@@ -42,6 +43,8 @@ class PubSub:
         self._channel_of = channel_of
         self._rooms: dict[bytes, str] = {}  # by channel
         self._confirming: dict[bytes, asyncio.Future[None]] = {}
+        self._unconfirmed: set[bytes] = set()  # of the channels subscribed with a new connection
+        self._when_up: Callable[[], None] = _nothing  # called when all of those are confirmed
         self._outgoing: list[tuple[str, str]] = []  # commands of this iteration, sent as one
         self._connection: AbstractConnection | None = None
         self._wake = asyncio.Event()
@@ -79,12 +82,10 @@ class PubSub:
                     await connection.connect()  # type: ignore[no-untyped-call]  # likewise
                     self._connection = connection
                     self._outgoing.clear()
-                    await _subscribe(connection, [CONTROL_CHANNEL.encode(), *self._rooms])
-                self._health.warnings.pop("pubsub", None)
-                if lost:
-                    on_back()
-                backoff.reset()
-                await self._converse(connection, on_burst)
+                    channels = [CONTROL_CHANNEL.encode(), *self._rooms]
+                    self._unconfirmed, self._when_up = set(channels), on_back if lost else _nothing
+                    await _subscribe(connection, channels)
+                await self._converse(connection, on_burst, backoff)
             except* REDIS_FAULTS as lost_by:
                 metrics.PUBSUB_LOST.inc()
                 self._health.warnings["pubsub"] = f"PubSub is away: {_text(lost_by)}"
@@ -95,14 +96,18 @@ class PubSub:
             lost = True
             await backoff.wait()
 
-    async def _converse(self, connection: AbstractConnection, on_burst: Callable[[str, Burst], None]) -> None:
+    async def _converse(
+        self, connection: AbstractConnection, on_burst: Callable[[str, Burst], None], backoff: Backoff
+    ) -> None:
         self._heard = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write(connection))
             tasks.create_task(self._ping(connection))
-            await self._read(connection, on_burst)
+            await self._read(connection, on_burst, backoff)
 
-    async def _read(self, connection: AbstractConnection, on_burst: Callable[[str, Burst], None]) -> None:
+    async def _read(
+        self, connection: AbstractConnection, on_burst: Callable[[str, Burst], None], backoff: Backoff
+    ) -> None:
         loop = asyncio.get_running_loop()
         in_a_row = 0
         while True:
@@ -112,6 +117,7 @@ class PubSub:
                 self._hand_on(answer[1], answer[2], on_burst)
             elif answer[0] == b"subscribe":
                 self._confirm(answer[1])
+                backoff.reset()
             in_a_row += 1
             if in_a_row >= FAIR_MESSAGES:
                 in_a_row = 0
@@ -131,6 +137,11 @@ class PubSub:
         confirmed = self._confirming.pop(channel, None)
         if confirmed is not None and not confirmed.done():
             confirmed.set_result(None)
+        if channel in self._unconfirmed:
+            self._unconfirmed.discard(channel)
+            if not self._unconfirmed:
+                self._health.warnings.pop("pubsub", None)
+                self._when_up()
 
     def _send(self, command: str, channel: str) -> None:
         if self._connection is not None:
@@ -158,6 +169,10 @@ class PubSub:
 async def _subscribe(connection: AbstractConnection, channels: Iterable[bytes]) -> None:
     commands = [("SUBSCRIBE", channel) for channel in channels]
     await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+
+
+def _nothing() -> None:
+    """Stand in for a callback that nobody waits for."""
 
 
 def _text(error: BaseException) -> str:

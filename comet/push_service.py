@@ -1,7 +1,8 @@
 """Hop 9 of 9: the push service, Comet's gRPC interface; from job/pusher.py, to comet/hub.py.
 
 A push with a position goes through `hub.deliver` as what PubSub brought does, where it is mostly a repeat; one without
-goes out as a raw text frame, once for each id. OK means delivered, a repeat, or held for a hole.
+goes out as a raw text frame, once for each id among the last SEEN_IDS of this node: what Job pushes again, because it
+died before it could commit or got no answer, is dropped here. OK means delivered, a repeat, or held for a hole.
 """
 
 import asyncio
@@ -31,6 +32,16 @@ SEEN_IDS: Final = 100_000  # ids of pushes without a position that are remembere
 SPEED_STEP_S: Final = 0.05
 MAX_PACED: Final = 16  # broadcasts with a speed under way at once; past it RESOURCE_EXHAUSTED
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Job asks every 2 s whether this end is still there, also while nothing is pushed; gRPC would take that for abuse.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    # And a Job that is gone without a word is let go of.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+)
 
 _FIRST_ID: Final = '"messages":[{"id":"'
 
@@ -213,8 +224,7 @@ class PushServer:
 
     async def start(self) -> None:
         """Serve; raise StartupError naming the setting if the port is taken."""
-        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-        self._server = aio.server(options=options)
+        self._server = aio.server(options=_OPTIONS)
         comet_pb2_grpc.add_CometServicer_to_server(self._service, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         name = comet_pb2.DESCRIPTOR.services_by_name["Comet"].full_name

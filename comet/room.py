@@ -18,8 +18,9 @@ from common.positions import Position
 
 RING_MESSAGES = 64
 RING_BYTES = 65_536
-# Above a hole so many bursts are held; the stream has what is dropped beyond.
+# Above a hole so many bursts of so many bytes are held; the stream has what is dropped beyond.
 HELD_BURSTS = 1000
+HELD_BYTES = 1_048_576
 # Frames of one flush are merged up to this size: fewer frames, and none so large that it stalls a slow client.
 MERGED_BYTES = 65_536
 
@@ -50,6 +51,7 @@ class Room:
     """One room; made when its first session joins, gone when the last leaves."""
 
     __slots__ = (
+        "_held_bytes",
         "_pending",
         "_ring",
         "_ring_bytes",
@@ -86,6 +88,7 @@ class Room:
         self.released: list[tuple[str, int]] = []  # held messages accepted since: (path, count), for whoever counts
         self.broadcasting = False  # a broadcast yielded and goes on in a later iteration of the loop
         self.sealed: deque[tuple[bytes, int, int]] = deque()  # flushes whose receivers are already fixed
+        self._held_bytes = 0
         self._pending: list[Burst | bytes] = []  # accepted since the last flush; bytes are raw frames' text
         self._ring: deque[Burst] = deque()
         self._ring_messages = 0
@@ -140,18 +143,25 @@ class Room:
         self._remember(burst)
 
     def _hold(self, burst: Burst, path: str) -> str:
-        if len(self.held) >= HELD_BURSTS:
+        """Keep a burst for its turn; of two at the same seq the one that tells more."""
+        there, _ = self.held.get(burst.first_seq, (None, path))
+        if there is not None and (there.epoch, there.count) >= (burst.epoch, burst.count):
+            return HELD
+        size = self._held_bytes + len(burst.messages) - (len(there.messages) if there is not None else 0)
+        if size > HELD_BYTES or (there is None and len(self.held) >= HELD_BURSTS):
             return DROPPED
-        self.held.setdefault(burst.first_seq, (burst, path))
+        self.held[burst.first_seq] = burst, path
+        self._held_bytes = size
         return HELD
 
     def _release(self) -> None:
-        """Accept what was held and has its turn now; forget what came another way meanwhile."""
+        """Accept what was held and has its turn now; forget what came another way, or was lost, meanwhile."""
         for seq in sorted(self.held):
             burst, path = self.held[seq]
-            if burst.epoch > self.epoch or seq > self.last + 1:
-                return
+            if burst.epoch > self.epoch or (burst.epoch == self.epoch and seq > self.last + 1):
+                continue
             del self.held[seq]
+            self._held_bytes -= len(burst.messages)
             if burst.epoch == self.epoch and burst.last_seq > self.last:
                 self._accept(burst)
                 self.released.append((path, burst.count))

@@ -1,8 +1,8 @@
 """Hop 2 of 9: the session, the server side of one connection; from comet/transport.py, to common/store.py.
 
 Owns who the user is, which rooms the session is in and how fast it may send. Frames are dealt with in the order in
-which they came: one that has to wait for Redis holds back those behind it, up to BACKLOG_FRAMES, then the socket is
-not read until there is room again. Messages don't wait for one another: the store's lane keeps their order.
+which they came: one that has to wait for Redis holds back those behind it, up to BACKLOG_FRAMES or BACKLOG_BYTES, then
+the socket is not read until there is room again. Messages don't wait for one another: the store's lane keeps order.
 
 Whatever a client sends, the worst that happens is an error frame to it.
 """
@@ -24,7 +24,7 @@ from comet.presence import Presences
 from comet.room import Room
 from common import logs
 from common.envelope import User
-from common.errors import BadRequest, ChatError, Forbidden, Internal, RateLimited, Unavailable
+from common.errors import BadRequest, ChatError, Forbidden, Internal, Overloaded, RateLimited, Unavailable
 from common.positions import Position
 from common.redis_client import REDIS_FAULTS
 from common.store import Appended, Store
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from comet.transport import Transport
 
 BACKLOG_FRAMES: Final = 64
+BACKLOG_BYTES: Final = 65_536
 REST_S: Final = 0.1  # a client that sends too fast is not read for so long
 HELLO_BYTES: Final = 262_144  # past it the rooms of a hello come without messages; their history can be asked for
 TRY_AGAIN_LATER: Final = 1013
@@ -55,6 +56,7 @@ class Context:
         self.limits = frames.Limits(settings.max_content_bytes, settings.max_messages_per_frame)
         self.tasks: asyncio.TaskGroup | None = None  # owns what sessions wait for; set when the node runs
         self.draining = False  # no new messages: the node is about to stop
+        self.full = False  # no new rooms: the node's memory is used up
 
 
 class Session:
@@ -64,6 +66,7 @@ class Session:
         "_allowance",
         "_allowed_at",
         "_backlog",
+        "_backlog_bytes",
         "_busy",
         "_context",
         "_limited_since",
@@ -82,6 +85,7 @@ class Session:
         self.write: Callable[[bytes], None] = transport.writer  # replaced when the session ends
         self.ended = False
         self._backlog: deque[bytes] | None = None  # frames behind one that waits for Redis
+        self._backlog_bytes = 0
         self._busy = False
         self._allowance = float(context.settings.rate_burst_messages)
         self._allowed_at = time.monotonic()
@@ -161,8 +165,18 @@ class Session:
         if self._backlog is None:
             self._backlog = deque()
         self._backlog.append(data)
-        if len(self._backlog) == BACKLOG_FRAMES:
+        self._backlog_bytes += len(data)
+        if self._has_enough():
             self._transport.pause_reading()
+
+    def _take_up(self, backlog: deque[bytes]) -> bytes:
+        data = backlog.popleft()
+        self._backlog_bytes -= len(data)
+        return data
+
+    def _has_enough(self) -> bool:
+        waiting = len(self._backlog) if self._backlog is not None else 0
+        return waiting >= BACKLOG_FRAMES or self._backlog_bytes >= BACKLOG_BYTES
 
     def _wait_for(self, work: Coroutine[Any, Any, None], ref: str | None) -> None:
         """Do what has to wait for Redis; frames that come meanwhile wait behind it."""
@@ -189,19 +203,19 @@ class Session:
     def _go_on(self) -> None:
         """Deal with the frames that waited, until one has to wait again."""
         backlog = self._backlog
-        paused = backlog is not None and len(backlog) >= BACKLOG_FRAMES
+        paused = self._has_enough()
         while backlog and not self._busy and not self.ended:
-            self._deal(backlog.popleft())
+            self._deal(self._take_up(backlog))
         if self.ended:
             self._say_last_words()
-        elif paused and backlog is not None and len(backlog) < BACKLOG_FRAMES:
+        elif paused and not self._has_enough():
             self._transport.resume_reading()
 
     def _say_last_words(self) -> None:
         """Store the messages that still waited when the connection ended: many a client sends one and is gone."""
         while self._backlog:
             with suppress(ChatError):
-                frame = frames.load(self._backlog.popleft())
+                frame = frames.load(self._take_up(self._backlog))
                 self._check_rate(frames.cost_of(frame))
                 kind, payload = frames.parse(frame)
                 if kind == "clientMessages":
@@ -218,7 +232,7 @@ class Session:
 
     def _on_join_room(self, payload: dict[str, Any], ref: str | None) -> None:
         room_id, since = frames.room_of(payload), frames.since_of(payload)
-        self._check_room_count(room_id)
+        self._check_room(room_id)
         self._wait_for(self._resume(room_id, since), ref)
 
     def _on_leave_room(self, payload: dict[str, Any], _ref: str | None) -> None:
@@ -233,7 +247,7 @@ class Session:
         if room_id in self.rooms:
             self._append(room_id, contents, ref)
         else:
-            self._check_room_count(room_id)
+            self._check_room(room_id)
             self._wait_for(self._join_and_append(room_id, contents, ref), ref)
 
     def _on_request_room_history(self, payload: dict[str, Any], ref: str | None) -> None:
@@ -253,9 +267,19 @@ class Session:
     # -- what has to wait for Redis ----------------------------------------------------------------------------------
 
     async def _hello(self, room_ids: list[str]) -> None:
-        """Enter rooms and greet; what they deliver meanwhile is kept back until the hello is out."""
-        kept: list[bytes] = []
-        write, self.write = self.write, kept.append
+        """Enter rooms and greet; what they deliver meanwhile is kept back until the hello is out, within its bound."""
+        kept = deque[bytes]()
+        kept_bytes = 0
+
+        def keep(data: bytes) -> None:
+            nonlocal kept_bytes
+            kept.append(data)
+            kept_bytes += len(data)
+            if kept_bytes > self._context.settings.outbound_bytes:
+                kept.clear()
+                self._transport.cut_off()
+
+        write, self.write = self.write, keep
         try:
             rooms = await self._enter(room_ids)
         except (ChatError, *REDIS_FAULTS) as e:
@@ -335,10 +359,12 @@ class Session:
             log.error("An append failed", room=room_id, error=repr(fault))
             self.send_error(Internal("a fault of the server's; try again with the same ref"), ref)
 
-    def _check_room_count(self, room_id: str) -> None:
+    def _check_room(self, room_id: str) -> None:
         most = self._context.settings.max_rooms_per_session
         if room_id not in self.rooms and len(self.rooms) >= most:
             raise Forbidden(f"a session may be in at most {most} rooms; leave one first", field="roomId")
+        if self._context.full and room_id not in self._context.hub.rooms:
+            raise Overloaded("this node's memory is used up: no further rooms; reconnect elsewhere, or try again later")
 
     def _check_rate(self, messages: int) -> None:
         """Take from the session's allowance, which fills up with time; close who goes on and on without any."""

@@ -34,7 +34,8 @@ SLICE_BYTES: Final = 2048  # of what came are dealt with between two looks at th
 TURN_S: Final = 0.002
 FRAGMENTS: Final = 1024  # of one message; more are a waste of everybody's time
 BUFFERED_BYTES: Final = 65_536  # unsent, below which the next page of a recovery may follow
-BUFFERED_LOOK_S: Final = 0.005
+BUFFERED_LOOK_S: Final = 0.005  # at first; a client that takes long is looked at ever more rarely,
+BUFFERED_LOOK_MOST_S: Final = 0.2  # so that many that are stuck cost nothing
 _MESSAGE_OPCODES: Final = (Opcode.TEXT, Opcode.CONT, Opcode.BINARY)
 
 
@@ -130,11 +131,7 @@ class Transport(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Cut off a slow consumer: more than its limit lies unsent."""
-        if self._protocol.state is State.OPEN:
-            metrics.SLOW_CONSUMERS.inc()
-            self.close(SLOW_CONSUMER, "slow consumer")
-        if self._tcp is not None:
-            self._tcp.abort()
+        self.cut_off()
 
     # -- what the gateway and the session call -----------------------------------------------------------------------
 
@@ -193,9 +190,17 @@ class Transport(asyncio.Protocol):
         self.unanswered += 1
         self.write(PING)
 
-    def _has_unsent(self) -> bool:
-        tcp = self._tcp
-        return tcp is not None and not tcp.is_closing() and tcp.get_write_buffer_size() > BUFFERED_BYTES
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and the system did not take yet."""
+        return self._tcp.get_write_buffer_size() if self._tcp is not None and not self._tcp.is_closing() else 0
+
+    def cut_off(self) -> None:
+        """Hang up on a slow consumer; the close frame (4001) reaches it only if it reads after all."""
+        if self._protocol.state is State.OPEN:
+            metrics.SLOW_CONSUMERS.inc()
+            self.close(SLOW_CONSUMER, "slow consumer")
+        self.abort()
 
     def abort(self) -> None:
         """Hang up at once."""
@@ -225,8 +230,10 @@ class Transport(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Return once the client has taken most of what was written, or is gone."""
-        while self._has_unsent():  # noqa: ASYNC110 - asyncio tells only of the limit at which we cut off
-            await asyncio.sleep(BUFFERED_LOOK_S)
+        look_s = BUFFERED_LOOK_S
+        while self.unsent_bytes > BUFFERED_BYTES:
+            await asyncio.sleep(look_s)  # asyncio tells only of the limit at which we cut off
+            look_s = min(BUFFERED_LOOK_MOST_S, look_s * 1.5)
 
     # -- within ------------------------------------------------------------------------------------------------------
 

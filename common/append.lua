@@ -18,18 +18,8 @@ end
 
 local state = redis.call('HMGET', meta, 'seq', 'epoch', 'run', 'epochs')
 local seq, epoch = tonumber(state[1] or 0), tonumber(state[2] or 0)
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if state[3] ~= run then
-  -- This Redis is not the one that wrote last: it may have lost the tail. What comes now is another incarnation.
-  local now = redis.call('TIME')
-  epoch = math.max(epoch + 1, now[1] * 1000 + math.floor(now[2] / 1000))
-  local epochs = {}
-  for pair in string.gmatch(state[4] or '', '%S+') do
-    epochs[#epochs + 1] = pair
-  end
-  epochs[#epochs + 1] = string.format('%.0f:%.0f', epoch, seq + 1)
-  redis.call('HSET', meta, 'epoch', string.format('%.0f', epoch), 'run', run,
-    'epochs', table.concat(epochs, ' ', math.max(1, #epochs - 15)))
+  epoch = open_epoch(meta, state, redis.call)
 end
 
 local first, ids, messages, forwards = seq + 1, {}, {}, {}

@@ -70,6 +70,11 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def file_limit() -> int:
+    """Return how many files and connections this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def _report(group: BaseExceptionGroup[StartupError]) -> int:
     code = 1
     for fault in leaves(group):

@@ -112,6 +112,7 @@ class Outbox:
 
 
 def _waiting(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Waiting:
-    """Read an entry. One that lacks something is handed on all the same: Logic refuses it, and it is parked."""
+    """Read an entry. Garbage is handed on all the same: whoever forwards it parks it, as nobody can take it."""
     room, user, name, ref, messages = (fields.get(one, b"") for one in (b"room", b"user", b"name", b"ref", b"messages"))
-    return Waiting(shard, entry_id, room, user, name, ref, int(fields.get(b"count", 0)), messages)
+    count = fields.get(b"count", b"")
+    return Waiting(shard, entry_id, room, user, name, ref, int(count) if count.isdigit() else 0, messages)

@@ -7,9 +7,12 @@ have lost its tail. The pair says exactly which message is meant, even if a seq 
 from dataclasses import dataclass, field
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, order=True)
 class Position:
-    """A place in a room's log: behind the message `seq` of `epoch`; (0, 0) lies before everything."""
+    """A place in a room's log: behind the message `seq` of `epoch`; (0, 0) lies before everything.
+
+    A later epoch lies above an earlier one whatever the seqs, as a log that lost its tail goes on at lower ones.
+    """
 
     epoch: int
     seq: int
@@ -33,15 +36,17 @@ class Log:
         """Whether everything behind `since` is still there and `since` itself was not lost.
 
         Letter by letter: the stream still holds since.seq + 1 (or since.seq is its tail), and since.seq lies below the
-        first seq of the epoch after since.epoch.
+        first seq of the epoch after since.epoch. That epoch is known unless since.epoch is older than all that are
+        kept: then only who saw nothing misses nothing. One that is not kept though later ones and earlier ones are was
+        lost together with all that was sent in it.
         """
-        if not self.first - 1 <= since.seq <= self.tail:
+        if since.epoch > self.epoch or not self.first - 1 <= since.seq <= self.tail:
             return False
         if since.epoch == self.epoch:
             return True
-        following = [first for epoch, first in self.epochs if epoch > since.epoch]
-        known = since.epoch == 0 or any(epoch == since.epoch for epoch, _ in self.epochs)
-        return known and bool(following) and since.seq < following[0]
+        if since.epoch < self.epochs[0][0]:
+            return since.seq == 0
+        return since.seq < next(first for epoch, first in self.epochs if epoch > since.epoch)
 
 
 def parse_epochs(text: bytes) -> tuple[tuple[int, int], ...]:

@@ -1,4 +1,6 @@
--- Reads a room's log from a seq on: meta and entries at one instant. Writes nothing. Called by common/store.py.
+-- Reads a room's log from a seq on: meta and entries at one instant. Called by common/store.py.
+-- Writes nothing, but for the next epoch where Redis may have lost the log's tail (epoch.lua); a full one can't, and
+-- then the log is read as it stands.
 --
 -- A stream is ordered by id, not by seq, but seqs have no holes: near the tail the distance to it says how many entries
 -- to take from the end; further back the entry is found by bisecting over the ids' milliseconds.
@@ -8,8 +10,14 @@
 -- returns {seq of the tail, epoch, epochs, first seq held, entries oldest first}
 
 local stream, meta, from, count = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
-local state = redis.call('HMGET', meta, 'seq', 'epoch', 'epochs')
-local tail = tonumber(state[1] or 0)
+local state = redis.call('HMGET', meta, 'seq', 'epoch', 'run', 'epochs')
+local tail, epoch, epochs = tonumber(state[1] or 0), state[2] or '0', state[4] or ''
+if state[2] and state[3] ~= run then
+  local opened, text = open_epoch(meta, state, redis.pcall)
+  if opened then
+    epoch, epochs = string.format('%.0f', opened), text
+  end
+end
 
 local function seq_of(entry)
   return tonumber(entry[2][2])
@@ -63,4 +71,4 @@ for i, entry in ipairs(entries) do
     break
   end
 end
-return {tail, state[2] or '0', state[3] or '', first, entries}
+return {tail, epoch, epochs, first, entries}

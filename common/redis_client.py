@@ -47,21 +47,28 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redi
         )
     except ValueError as e:
         raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {e}") from None
-    pool.connection_class = type("Connection", (_Cancellable, pool.connection_class), {})
+    pool.connection_class = type("Connection", (_Sound, pool.connection_class), {})
     return Redis.from_pool(pool)
 
 
-class _Cancellable(AbstractConnection):
-    """A connection that can be cancelled while it sends.
+class _Sound(AbstractConnection):
+    """A connection that can be cancelled, and lost, while it sends.
 
     redis-py sends with asyncio.wait_for, and that of Python 3.11 forgets a cancellation that comes just as it is done:
-    a loop of commands would go on forever, and a service would never end.
+    a loop of commands would go on forever, and a service would never end. And where a connection is reset before the
+    first word is written to it, as while Redis starts again, uvloop raises RuntimeError; where the task that reads from
+    it found it lost meanwhile, its writer is None. Nobody would expect either.
     """
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002 - redis-py's signature
         task = asyncio.current_task()
         cancelled_before = task.cancelling() if task else 0
-        await super().send_packed_command(command, check_health)
+        try:
+            await super().send_packed_command(command, check_health)
+        except (RuntimeError, AttributeError) as e:
+            if isinstance(e, AttributeError) and self._writer is not None:
+                raise
+            raise RedisConnectionError(f"the connection was lost before it was written to: {e}") from e
         if task is not None and task.cancelling() > cancelled_before:
             await self.disconnect(nowait=True)  # the answer will come, and be taken for that of the next command
             raise asyncio.CancelledError

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from common import ids, keys
 
@@ -27,6 +28,7 @@ class Node:
     grpc: str  # host:port where it answers Job
     connections: int = 0
     rooms: int = 0
+    forwards: bool = True  # it takes its share of the outboxes; one that only takes pushes does not
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,18 +53,36 @@ class Registry:
     # -- what a node says of itself ----------------------------------------------------------------------------------
 
     async def renew(self, node: Node, *, first: bool) -> bool:
-        """Say that the node lives, for LIFE_S from now on; False if its life had run out: it was presumed dead."""
-        entry = {"grpc": node.grpc, "connections": node.connections, "rooms": node.rooms}
+        """Say that the node lives, for LIFE_S from now on; False if its life had run out: it was presumed dead.
+
+        A full Redis keeps a known node alive, but takes no new one: then OutOfMemoryError is raised.
+        """
+        entry = {
+            "grpc": node.grpc,
+            "connections": node.connections,
+            "rooms": node.rooms,
+            "forwards": node.forwards,
+        }
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.time()
+        pipeline.expire(keys.node(node.incarnation), LIFE_S)  # which is not refused when there is no memory
         pipeline.set(keys.node(node.incarnation), orjson.dumps(entry), ex=LIFE_S, xx=not first)
-        (seconds, _), renewed = await pipeline.execute()
+        clock, known, renewed = await pipeline.execute(raise_on_error=False)
+        if isinstance(renewed, OutOfMemoryError) and known is True:
+            return True
+        for answer in (clock, known, renewed):
+            if isinstance(answer, Exception):
+                raise answer
         if renewed:
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.zadd(keys.NODES, {node.incarnation: seconds})
-            pipeline.zremrangebyscore(keys.NODES, "-inf", seconds - LIFE_S * 6)
-            await pipeline.execute()
+            await self._list(node.incarnation, clock[0])
         return bool(renewed)
+
+    async def _list(self, incarnation: str, seconds: int) -> None:
+        """Keep the node in the list, and who left without a word out of it."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zadd(keys.NODES, {incarnation: seconds})
+        pipeline.zremrangebyscore(keys.NODES, "-inf", seconds - LIFE_S * 6)
+        await pipeline.execute()
 
     async def leave(self, incarnation: str) -> None:
         """Take the node out: it stops, and nobody shall push to it any more."""
@@ -176,4 +196,6 @@ def merge(parts: Iterable[dict[str, Any]]) -> Presence:
 
 def _node(incarnation: str, entry: dict[str, Any]) -> Node:
     """Read a node's entry; one of a later version may say more."""
-    return Node(incarnation, entry["grpc"], entry.get("connections", 0), entry.get("rooms", 0))
+    return Node(
+        incarnation, entry["grpc"], entry.get("connections", 0), entry.get("rooms", 0), entry.get("forwards", True)
+    )

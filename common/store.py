@@ -6,8 +6,9 @@ each once, however often a lost connection made it ask again: every append carri
 The lane has one pipeline in flight; what arrives meanwhile is the next, so that an idle lane costs no wait and a busy
 one shares a round trip and an fsync among many.
 
-When full (COMET's `append_queue`): the newest is refused with Overloaded, counted. When Redis dies: unanswered appends
-are asked again in order until their deadline, then Unavailable. When the same ref comes twice: the first answer.
+When full (`append_queue` messages or `append_queue_bytes`): the newest is refused with Overloaded, counted. When Redis
+dies: unanswered appends are asked again in order until their deadline, then Unavailable. When the same ref comes
+twice: the first answer.
 """
 
 import asyncio
@@ -39,11 +40,14 @@ STORED, REPEATED, OVERLOADED, UNAVAILABLE = (
     APPENDS.labels(r) for r in ("stored", "repeat", "overloaded", "unavailable")
 )
 WAITING = Gauge("chat_appends_waiting", "Appends that wait for the pipeline in flight")
+WAITING_BYTES = Gauge("chat_appends_waiting_bytes", "Bytes of the appends that wait or are in flight")
 UNPUBLISHED = Counter(
     "chat_unpublished_total", "Appends stored but refused by PUBLISH, so that only Kafka carries them"
 )
 
 PIPELINE_APPENDS = 256  # more than this in one pipeline gains nothing and makes the first wait for the last
+PIPELINE_BYTES = 1_048_576  # about the most in one pipeline: it is written at once, and its copies cost memory too
+APPEND_BYTES = 512  # about what an append takes besides its messages
 OWN_REF_SECONDS = 30  # at least: our own refs guard our own retries, which end with the append's deadline
 PAGE_BYTES = 262_144  # about the most in one frame of history or recovery: a client must be able to take it
 
@@ -59,6 +63,7 @@ class Limits:
     ref_window_s: int = 300
     append_timeout_s: float = 5.0
     append_queue: int = 10_000
+    append_queue_bytes: int = 67_108_864
 
 
 @dataclass(slots=True, frozen=True)
@@ -116,10 +121,11 @@ class Read:
 class _Append:
     """An append on its way: the script's arguments and who waits for the answer."""
 
-    __slots__ = ("arguments", "asked_at", "future")
+    __slots__ = ("arguments", "asked_at", "future", "size_bytes")
 
-    def __init__(self, arguments: tuple[Any, ...], future: asyncio.Future[Appended]) -> None:
+    def __init__(self, arguments: tuple[Any, ...], size_bytes: int, future: asyncio.Future[Appended]) -> None:
         self.arguments = arguments
+        self.size_bytes = size_bytes
         self.future = future
         self.asked_at = time.monotonic()  # for its latency and its deadline
 
@@ -134,13 +140,16 @@ class Store:
         self._refs = ids.Refs()
         self._own_ref_s = max(OWN_REF_SECONDS, int(limits.append_timeout_s * 2))
         self._waiting: deque[_Append] = deque()
+        self._in_flight: list[_Append] = []
+        self._bytes = 0  # of what waits and of what is in flight
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()  # nothing waits and nothing is in flight
         self._idle.set()
-        self._append_script = resources.files("common").joinpath("append.lua").read_text()
+        self._append_script = _script("append.lua")
         self._append_sha = lane_redis.register_script(self._append_script).sha
-        self._read = redis.register_script(resources.files("common").joinpath("read.lua").read_text())
+        self._read = redis.register_script(_script("read.lua"))
         WAITING.set_function(lambda: len(self._waiting))
+        WAITING_BYTES.set_function(lambda: self._bytes)
 
     def shard_of(self, room: str) -> int:
         """Return the shard that holds the room."""
@@ -162,9 +171,9 @@ class Store:
         """Store messages in a room, in the order of the calls, and publish them; `forward` puts them into the outbox.
 
         The future raises Overloaded (nothing stored) or Unavailable (perhaps stored: ask again with the same ref).
-        Raises Overloaded at once when too many wait.
+        Raises Overloaded at once when too many wait, or too many bytes; one that finds none waiting is always taken.
         """
-        if len(self._waiting) >= self._limits.append_queue:
+        if len(self._waiting) >= self._limits.append_queue or self._bytes >= self._limits.append_queue_bytes:
             OVERLOADED.inc()
             raise Overloaded("too many messages wait for Redis; try again later")
         shard = self.shard_of(room)
@@ -189,11 +198,15 @@ class Store:
             limits.max_age_s * 1000,
             limits.room_ttl_s,
         ]
+        size = APPEND_BYTES
         for content in contents:
             content_json = orjson.dumps(content)
-            arguments += (content_json, envelope.body(content_json, user_json))
+            body = envelope.body(content_json, user_json)
+            arguments += (content_json, body)
+            size += len(content_json) + len(body)
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Append(tuple(arguments), future))
+        self._waiting.append(_Append(tuple(arguments), size, future))
+        self._bytes += size
         self._idle.clear()
         self._arrived.set()
         return future
@@ -205,13 +218,32 @@ class Store:
             self._arrived.clear()
             while self._waiting:
                 self._give_up_late([], "is too slow")
-                batch = [self._waiting.popleft() for _ in range(min(PIPELINE_APPENDS, len(self._waiting)))]
-                await self._settle(batch)
+                await self._settle(self._next_batch())
+                self._in_flight = []
             self._idle.set()
 
     async def drain(self) -> None:
         """Return once every append called so far is answered."""
         await self._idle.wait()
+
+    async def answered(self) -> None:
+        """Return once every append called before this is answered, whatever is called meanwhile."""
+        if last := self._waiting or self._in_flight:
+            await asyncio.wait([last[-1].future])
+
+    def give_up(self) -> None:
+        """Refuse all that is not answered yet with Unavailable: there is no more time to wait for Redis."""
+        fault = Unavailable("the server is restarting; reconnect and send again with the same ref")
+        for append in (*self._in_flight, *self._waiting):
+            if not append.future.done():
+                _refuse(append, fault)
+
+    def _next_batch(self) -> list[_Append]:
+        batch, size = self._in_flight, 0
+        while self._waiting and len(batch) < PIPELINE_APPENDS and size < PIPELINE_BYTES:
+            batch.append(self._waiting.popleft())
+            size += batch[-1].size_bytes
+        return batch
 
     async def _settle(self, batch: list[_Append]) -> None:
         backoff = Backoff(first_s=0.02, cap_s=0.5)
@@ -221,9 +253,11 @@ class Store:
                     answers = await self._ask(batch)
             except AWAY as e:
                 batch = self._give_up_late(batch, f"is away ({type(e).__name__})")
-                await backoff.wait()
+                if batch:  # else what came meanwhile is not to wait for what was given up
+                    await backoff.wait()
             else:
                 for append, answer in zip(batch, answers, strict=True):
+                    self._bytes -= append.size_bytes
                     _answer(append, answer)
                 return
 
@@ -250,8 +284,11 @@ class Store:
         for append in batch:
             if append.asked_at < late:
                 _refuse(append, fault)
+        gone = [append for append in batch if append.future.done()]
         while self._waiting and self._waiting[0].asked_at < late:
-            _refuse(self._waiting.popleft(), fault)
+            gone.append(self._waiting.popleft())
+            _refuse(gone[-1], fault)
+        self._bytes -= sum(append.size_bytes for append in gone)
         return [append for append in batch if not append.future.done()]
 
     # -- reads -------------------------------------------------------------------------------------------------------
@@ -269,13 +306,19 @@ class Store:
         return Read(log, [_entry(*found) for found in entries])
 
     async def history(self, room: str, before_id: str | None, limit: int) -> tuple[Read, bool]:
-        """Return up to `limit` messages older than `before_id` (None: the newest) and whether there are more."""
+        """Return up to `limit` messages older than `before_id` (None: the newest) and whether there are more.
+
+        A page holds messages of one epoch, which is that of the read's log: those before it are on the next page.
+        """
         room_keys = self.keys_of(room)
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.xrevrange(room_keys.stream, _end(before_id), "-", limit + 1)
         pipeline.hmget(room_keys.meta, "seq", "epoch")
         entries, (tail, epoch) = await pipeline.execute()
         page = newest([_entry_of(entry_id, fields) for entry_id, fields in reversed(entries[:limit])], PAGE_BYTES)
+        if page:
+            epoch = page[-1].epoch
+            page = [entry for entry in page if entry.epoch == epoch]
         return Read(Log(int(epoch or 0), int(tail or 0)), page), len(entries) > len(page)
 
     async def tails(self, rooms: list[str]) -> list[Position]:
@@ -284,6 +327,12 @@ class Store:
         for room in rooms:
             pipeline.hmget(self.keys_of(room).meta, "epoch", "seq")
         return [Position(int(epoch or 0), int(seq or 0)) for epoch, seq in await pipeline.execute()]
+
+
+def _script(name: str) -> str:
+    """Return a script's text, with the epochs' part that it needs in front."""
+    folder = resources.files("common")
+    return folder.joinpath("epoch.lua").read_text() + folder.joinpath(name).read_text()
 
 
 def newest(entries: list[Entry], most_bytes: int) -> list[Entry]:

@@ -27,9 +27,12 @@ Q = TypeVar("Q", BroadcastReq, BroadcastRoomReq, PushMsgReq)
 A = TypeVar("A", BroadcastReply, BroadcastRoomReply, PushMsgReply)
 
 _OPTIONS: Final = (
-    # A peer that vanished without a word is noticed while a call is open, not after the kernel's 15 minutes.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
+    # A connection whose other end is gone without a word is noticed and replaced within 4 s, which is less than the
+    # push deadline, and even when nothing is pushed; not after the kernel's 15 minutes.
+    ("grpc.keepalive_time_ms", 2_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),  # of a ping that measures bandwidth, which would stand in for that question
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     # A node that starts again is found at once: the pusher has backoffs of its own.
     ("grpc.initial_reconnect_backoff_ms", 100),

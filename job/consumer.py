@@ -6,7 +6,9 @@ comes again, which Comet notices.
 
 When full (job/progress.py): that partition is not fetched from, the others are. When Kafka is away: aiokafka connects
 again by itself, and where it can't go on, the consumer joins anew with a backoff. When partitions are taken away:
-nothing is fetched, what is in flight gets a moment to finish, what finished is committed.
+nothing is fetched, what is in flight gets a moment to finish, what finished is committed. When the process was stopped
+for so long that the group has thrown it out: it commits nothing, as another may be ahead of it, and joins anew. (A
+broker should refuse such a commit, but not every one does.)
 """
 
 import asyncio
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError
 
 from common import logs
 from common.backoff import Backoff
@@ -31,6 +34,7 @@ from job.record import Record
 
 AT_ONCE: Final = 500  # records dispatched together: some 10 ms of work between two looks at other tasks
 COMMIT_S: Final = 0.2
+BEAT_S: Final = 0.2
 # A fetch costs Job and Kafka 0.6 ms together, however little it brings: the more records come, the longer is the pause.
 PAUSE_PER_RECORD_S: Final = 0.001
 LONGEST_PAUSE_S: Final = 0.008
@@ -60,6 +64,10 @@ class Consumer:
         self._taking = False  # between having fetched records and having given them to the dispatcher
         self._stopping = asyncio.Event()
         self._stop_by = 0.0  # monotonic
+        # The group's patience, less what it may have waited already since it heard of us.
+        self._break_s = (settings.kafka_session_timeout_ms - settings.kafka_heartbeat_interval_ms) / 1000
+        self._beat_at = 0.0  # monotonic, when the loop was last seen to run
+        self._thrown_out = False  # since it joined the loop stood still for longer than _break_s
 
     def stop(self, by: float) -> None:
         """Ask to finish what is in flight, by `by` (monotonic) at the latest, then to commit and leave."""
@@ -69,15 +77,29 @@ class Consumer:
     async def run(self) -> None:
         """Be a member until stopped."""
         self._health.bad(self._name, "joining the group")
+        self._beat_at = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(self._beat())
             membership = tasks.create_task(self._join())
             await self._stopping.wait()
             if self._kafka is None:  # not a member: nothing is in flight
                 membership.cancel()
+            await asyncio.wait({membership})
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            self._thrown_out = self._thrown_out or self._stood_still()
+            self._beat_at = time.monotonic()
+
+    def _stood_still(self) -> bool:
+        return time.monotonic() - self._beat_at > self._break_s
 
     async def _join(self) -> None:
         backoff = Backoff(0.2, 5.0)
         while not self._stopping.is_set():
+            self._thrown_out = False
             try:
                 async with kafka.member(self._settings, f"job-{self._index}", self._let_go) as self._kafka:
                     backoff.reset()
@@ -100,20 +122,28 @@ class Consumer:
                 fetching.cancel()
             await asyncio.wait({fetching})
             committing.cancel()
-        await self._partitions.let_go(consumer.commit, self._stop_by)
+        await self._partitions.let_go(self._commit, self._stop_by)
 
     async def _let_go(self) -> None:
         """Give all partitions back: the group is about to share them out anew."""
         if self._kafka is not None:
             moment_s = self._settings.kafka_session_timeout_ms / 1000 * REVOKED_SHARE
-            await self._partitions.let_go(self._kafka.commit, time.monotonic() + moment_s)
+            await self._partitions.let_go(self._commit, time.monotonic() + moment_s)
+
+    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        """Commit as a member. Raises what Kafka raises, and CommitFailedError for one that was thrown out."""
+        if self._kafka is None or self._thrown_out or self._stood_still():
+            raise CommitFailedError("stopped for longer than the group waits for a member")
+        await self._kafka.commit(offsets)
 
     async def _commit_forever(self, consumer: AIOKafkaConsumer) -> None:
         lag = Lag(consumer, self._partitions, self._health, self._name, self._settings)
         while True:
             lag.observe()
             await asyncio.sleep(COMMIT_S)
-            await self._partitions.commit(consumer.commit)
+            if self._thrown_out:
+                raise CommitFailedError("stopped for longer than the group waits for a member")
+            await self._partitions.commit(self._commit)
 
     async def _fetch_forever(self, consumer: AIOKafkaConsumer) -> None:
         while not self._stopping.is_set():

@@ -1,5 +1,6 @@
-"""The directory: which nodes live. Read from the registry every second, and at once when an unknown node is named.
+"""The directory: which nodes live. Read from the registry every second.
 
+And at once when an unknown node is named, or when something is for all nodes.
 When Redis is away: `blind`; the nodes last seen stand, and job/dispatcher.py pushes to all of them. Who is missing
 right after that is kept for a while: its life may have run out only because it could not renew it.
 """
@@ -16,6 +17,7 @@ from common.registry import RENEW_S, Registry
 from job.fleet import Fleet
 
 REFRESH_S: Final = 1.0
+FRESH_S: Final = 0.1  # so young is what is for everybody told; many broadcasts at once ask once
 GRACE_S: Final = 2.0 * RENEW_S + REFRESH_S
 _MOST_ABSENT: Final = 10_000  # past it they are forgotten, and looked for once more
 
@@ -31,6 +33,7 @@ class Directory:
         self._fleet = fleet
         self._health = health
         self._doubtful_until = 0.0
+        self._asked_at = -FRESH_S
         self._absent: set[str] = set()  # looked for and not found: an incarnation that died never comes back
         self._refreshing = asyncio.Lock()
 
@@ -40,8 +43,14 @@ class Directory:
             await self.refresh()
             await asyncio.sleep(REFRESH_S)
 
+    async def refresh_if_old(self) -> None:
+        """Ask the registry, unless it was asked a moment ago."""
+        if time.monotonic() - self._asked_at >= FRESH_S:
+            await self.refresh()
+
     async def refresh(self) -> None:
         """Ask the registry once."""
+        self._asked_at = time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT_S * 2):
                 nodes = await self._registry.nodes()

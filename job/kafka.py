@@ -13,7 +13,10 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError, TopicAlreadyExistsError, for_code
 
+from common import kafka_client
 from job.config import Settings
+
+kafka_client.mend()
 
 REQUEST_S: Final = 5.0
 JOIN_S: Final = 30.0  # a group of many may be long in forming

@@ -19,6 +19,9 @@ from job import kafka, metrics
 from job.progress import Progress
 
 COMMIT_TIMEOUT_S: Final = 2.0
+# Who lets go waits no longer than this for the next record to finish: while it waits nothing is fetched, perhaps by the
+# whole group, and a node that fails must not hold that up. Less than a call to a node may take.
+QUIET_S: Final = 1.0
 
 Commit = Callable[[dict[TopicPartition, int]], Awaitable[Any]]
 
@@ -30,7 +33,7 @@ class Partitions:
 
     def __init__(self, topic: str, hurry: Callable[[], None]) -> None:
         self._topic = topic
-        self._hurry = hurry  # called while somebody waits for records to finish
+        self._hurry = hurry  # called while a partition is full
         self._progress: dict[int, Progress] = {}
         self._full: set[int] = set()  # those that had no room at the last look
         self._moved = asyncio.Event()  # a record finished
@@ -67,10 +70,11 @@ class Partitions:
         await self._commit(commit, self._progress)
 
     async def let_go(self, commit: Commit, by: float) -> None:
-        """Wait until all is finished, or until `by` (monotonic); commit and forget all partitions.
+        """Wait until all is finished, until nothing finishes any more or until `by` (monotonic); commit and forget.
 
-        A Job that stops lets go, and so do those whose group one of its consumers left: the second waits for the first,
-        as a member that joined anew meanwhile could not commit any more. The earlier `by` holds for both.
+        What is not finished then is not given up: it comes again, to whoever has the partition next. A Job that stops
+        lets go, and so do those whose group one of its consumers left: the second waits for the first, as a member that
+        joined anew meanwhile could not commit any more. The earlier `by` holds for both.
         """
         self._let_go_by = min(self._let_go_by, by)
         self._moved.set()
@@ -90,13 +94,16 @@ class Partitions:
                 await self._moved.wait()
 
     async def _finish(self, progress: dict[int, Progress]) -> None:
+        finished_at, before = time.monotonic(), -1
         while unfinished := sum(one.unfinished for one in progress.values()):
-            left_s = self._let_go_by - time.monotonic()
+            now = time.monotonic()
+            if unfinished != before:
+                finished_at, before = now, unfinished
+            left_s = min(self._let_go_by, finished_at + QUIET_S) - now
             if left_s <= 0:
                 metrics.UNFINISHED.inc(unfinished)
                 log.warning("Records let go of unfinished; they will come again", records=unfinished)
                 return
-            self._hurry()
             await self.move(left_s)
 
     async def _commit(self, commit: Commit, progress: dict[int, Progress]) -> None:

@@ -36,6 +36,14 @@ class Source(Protocol):
     value: bytes | None
 
 
+def _id_of(source: Source) -> str:
+    """Make an id for what another implementation gave neither id nor position: its repeats stand where it stands.
+
+    The timestamp tells it from what stood there before the topic was made anew.
+    """
+    return f"{source.topic}/{source.partition}/{source.offset}@{source.timestamp}"
+
+
 class Record:
     """One record of Kafka, and after `decode` the push that it asks for."""
 
@@ -94,8 +102,7 @@ class Record:
             epoch=epoch,
             first_seq=first_seq,
             count=message.count,
-            # Another implementation gives neither id nor position; its repeats are then told by where they stand.
-            id=push_id if push_id or first_seq else f"{source.topic}/{source.partition}/{source.offset}",
+            id=push_id if push_id or first_seq else _id_of(source),
         )
         return body
 

@@ -14,7 +14,7 @@ from common.registry import Registry
 from job.directory import Directory
 from job.fleet import Fleet
 from job.pusher import Pusher
-from job.record import PUSH, ROOM, Record
+from job.record import BROADCAST, PUSH, ROOM, Record
 
 KEEP_S: Final = 0.2
 PIPELINE: Final = 500  # questions in one: a PUSH may name a hundred thousand users
@@ -44,6 +44,8 @@ class Routes:
         """
         if not self._fleet.registered:  # the first may just have come
             await self._directory.refresh()
+        elif any(record.type == BROADCAST for record in records):  # another may
+            await self._directory.refresh_if_old()
         if self._directory.blind or not self._fleet.registered:
             return None
         free = [record for record in records if not record.server]

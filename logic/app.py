@@ -102,4 +102,5 @@ def _limits(settings: Settings) -> Limits:
         ref_window_s=settings.ref_window_seconds,
         append_timeout_s=settings.append_timeout_seconds,
         append_queue=settings.append_queue,
+        append_queue_bytes=settings.append_queue_bytes,
     )

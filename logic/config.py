@@ -38,6 +38,7 @@ class Settings(Shared):
     check_timeout_seconds: float = Field(2.0, gt=0, description="after which a look counts as failed")
     append_timeout_seconds: float = Field(3.0, gt=0, description="how long a backend's message waits for Redis")
     append_queue: int = Field(10_000, ge=1, description="backend messages that may wait for Redis; past it overloaded")
+    append_queue_bytes: int = Field(67_108_864, ge=1, description="bytes that may wait for Redis; past it overloaded")
     ref_window_seconds: int = Field(300, ge=1, description="how long the same ref gets the first ids")
     drain_seconds: float = Field(10.0, ge=0, description="time to answer what was taken on SIGTERM")
 

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import TopicPartition
 
-from common import logs
+from common import kafka_client, logs
 from common.backoff import Backoff
 from common.errors import ChatError, Internal, TooLarge, Unavailable
 from common.health import Health
@@ -35,6 +35,7 @@ Producer = Any  # aiokafka's; it has no types
 
 log = logs.get()
 _partition = DefaultPartitioner()
+kafka_client.mend()
 
 
 @lru_cache(maxsize=65_536)

@@ -1,7 +1,9 @@
 """Hop 6 of 9: what a send, a push and a broadcast do; from logic/api.py, to logic/producer.py.
 
 A send from Comet stands in its room's log already: it is produced. A backend's is appended first, exactly as Comet does
-it. Nothing is stored while Kafka is known to be away.
+it, but for the outbox: a forwarder would bring each of them here a second time, within milliseconds and long before
+Logic knows whether Kafka took it, which doubles the traffic. So what Logic had stored when it died comes to Kafka when
+its caller, who never got an answer, repeats it with its ref. Nothing is stored while Kafka is known to be away.
 
 A backend's messages enter Kafka in the order of its calls: the store answers appends in the order of the calls, whoever
 awaits an answer goes on in the order of the answers (asyncio's ready queue is first in, first out) and submits to the

@@ -1,6 +1,6 @@
 """A room's log, PubSub and the registry as fakes, for unit tests of the hub and of joining: no Redis, any interleaving.
 
-`FakeStore.on_read` is called in the middle of every read, after the answer was fixed and before it is given: there a
+`FakeStore.on_ask` is called before the answer of a read is fixed, `on_read` after that and before it is given: there a
 test lets messages race with it.
 """
 
@@ -30,7 +30,10 @@ class FakeStore:
         self.first = 1
         self.reads = 0
         self.away = False
+        self.on_ask: Callable[[], object] = lambda: None
         self.on_read: Callable[[], object] = lambda: None
+        self._clock = 0  # the last epoch opened
+        self._restarted = True  # whoever looks next opens an epoch, as epoch.lua does
 
     # -- what a test does --------------------------------------------------------------------------------------------
 
@@ -44,53 +47,62 @@ class FakeStore:
         """The present epoch."""
         return self.epochs[-1][0] if self.epochs else 0
 
+    @property
+    def log(self) -> Log:
+        """What meta and stream say."""
+        return Log(self.epoch, self.tail, min(self.first, self.tail + 1), self.epochs)
+
     def append(self, count: int = 1, *, size: int = 0) -> Burst:
         """Append messages and return what PubSub would carry."""
-        if not self.epochs:
-            self.epochs = ((1, 1),)
+        self._open()
         first = self.tail + 1
         self.entries += [
-            Entry(seq, self.epoch, f"{seq}-0".encode(), message(seq, size)) for seq in range(first, first + count)
+            Entry(seq, self.epoch, f"{seq}-0".encode(), message(seq, size, self.epoch))
+            for seq in range(first, first + count)
         ]
         return burst(first, count, epoch=self.epoch, size=size)
 
-    def new_epoch(self, lost: int = 0) -> None:
-        """Redis restarted, and perhaps lost its last messages: the next one opens another epoch."""
+    def restart(self, lost: int = 0) -> None:
+        """Redis restarted, and perhaps lost its last messages, or (all of them) the room: an epoch is to be opened."""
         if lost:
             del self.entries[-lost:]
-        self.epochs = (*self.epochs, (self.epoch + 1, self.tail + 1))
-
-    def lose(self, count: int) -> None:
-        """Redis came back without its last messages, or (all of them) without the room, and nobody appended since."""
-        del self.entries[-count:]
-        self.epochs = self.epochs if self.entries else ()
+            self.first = min(self.first, self.tail + 1)
+            self.epochs = tuple(pair for pair in self.epochs if pair[1] <= self.tail)
+        self._restarted = True
 
     def trim(self, before: int) -> None:
         """Drop what lies below a seq."""
-        self.first = before
+        self.first = max(self.first, before)
+
+    def _open(self) -> None:
+        if self._restarted:
+            self._restarted = False
+            self._clock += 1
+            self.epochs = (*self.epochs, (self._clock, self.tail + 1))
 
     # -- what the hub asks -------------------------------------------------------------------------------------------
 
     async def read(self, _room: str, from_seq: int, count: int, _most_bytes: int = 0) -> Read:
         """As Store.read, but for the bytes."""
         self.reads += 1
+        await self._asked()
+        if self.epochs:  # a room without a log is not begun by looking at it
+            self._open()
         held = [entry for entry in self.entries if entry.seq >= self.first]
         begin = max(1, self.tail - count + 1) if from_seq == 0 else from_seq
-        first = held[0].seq if held else self.tail + 1
-        # The epoch that Redis's meta holds: one that nothing was appended in yet is not known there.
-        epochs = tuple(pair for pair in self.epochs if pair[1] <= self.tail)
-        answer = Read(
-            Log(epochs[-1][0] if epochs else 0, self.tail, first, epochs),
-            [entry for entry in held if entry.seq >= begin][:count],
-        )
+        answer = Read(self.log, [entry for entry in held if entry.seq >= begin][:count])
         await self._answer()
         return answer
 
     async def tails(self, rooms: list[str]) -> list[Position]:
         """As Store.tails."""
-        found = [Position(self.entries[-1].epoch, self.tail) if self.entries else Position(0, 0)] * len(rooms)
+        await self._asked()
+        found = [Position(self.epoch, self.tail)] * len(rooms)
         await self._answer()
         return found
+
+    async def _asked(self) -> None:
+        self.on_ask()
 
     async def _answer(self) -> None:
         self.on_read()
@@ -130,8 +142,8 @@ class FakePresences:
 class Node:
     """A hub over fakes."""
 
-    def __init__(self, history: int = 20) -> None:
-        self.store = FakeStore()
+    def __init__(self, history: int = 20, store: FakeStore | None = None) -> None:
+        self.store = store or FakeStore()
         self.pubsub = FakePubSub()
         self.presences = cast("Presences", FakePresences())
         self.changed: list[str] = []

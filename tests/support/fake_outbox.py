@@ -1,11 +1,13 @@
 """Outboxes, leases and Logic as fakes, for unit tests of the forwarder and of the leases: no Redis, no HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Self, cast
 
 import orjson
+from aiohttp import Payload
+from aiohttp.abc import AbstractStreamWriter
 
 from common.outbox import Waiting
 from common.registry import Node
@@ -68,10 +70,18 @@ class FakeLeases:
     def __init__(self, *shards: int) -> None:
         self.shards = list(shards)
         self.gained = asyncio.Event()
+        self.in_use: set[int] = set()
 
     def held(self) -> list[int]:
         """As Leases.held."""
         return list(self.shards)
+
+    @contextmanager
+    def using(self, shards: set[int]) -> Iterator[None]:
+        """As Leases.using."""
+        self.in_use = shards
+        yield
+        self.in_use = set()
 
     def lost(self, shard: int) -> None:
         """As Leases.lost."""
@@ -79,7 +89,7 @@ class FakeLeases:
 
 
 class FakeNodes:
-    """A registry that knows so many nodes."""
+    """A registry that knows so many nodes, and one that only takes pushes."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -87,7 +97,8 @@ class FakeNodes:
     async def nodes(self) -> dict[str, Node]:
         """As Registry.nodes."""
         await asyncio.sleep(0)
-        return {str(i): Node(str(i), "") for i in range(self.count)}
+        forwarding = {str(i): Node(str(i), "") for i in range(self.count)}
+        return {**forwarding, "tap": Node("tap", "", forwards=False)}
 
 
 class FakeLogic:
@@ -96,13 +107,17 @@ class FakeLogic:
     def __init__(self) -> None:
         self.posts: list[list[dict[str, Any]]] = []
         self.answer: Callable[[list[dict[str, Any]]], Answer] = succeed
+        self.connecting: Callable[[], None] = lambda: None  # called when connected, before the body is written
 
     @asynccontextmanager
-    async def post(self, _url: str, *, data: bytes, headers: dict[str, str]) -> AsyncIterator["_Response"]:
+    async def post(self, _url: str, *, data: Payload, headers: dict[str, str]) -> AsyncIterator["_Response"]:
         """As ClientSession.post."""
         assert headers == {"Content-Type": "application/json"}
         await asyncio.sleep(0)
-        sends = orjson.loads(data)["sends"]
+        self.connecting()
+        wire = _Wire()
+        await data.write_with_length(cast("AbstractStreamWriter", wire), data.size)
+        sends = orjson.loads(wire.written)["sends"]
         self.posts.append(sends)
         yield _Response(*self.answer(sends))
 
@@ -112,6 +127,14 @@ class FakeLogic:
 
     async def __aexit__(self, *_: object) -> None:
         """Close."""
+
+
+class _Wire:
+    written = b""
+
+    async def write(self, chunk: bytes) -> None:
+        """As StreamWriter.write."""
+        self.written += chunk
 
 
 class _Response:

@@ -71,8 +71,10 @@ class ApacheKafka(KafkaServer):
     }
     durable = True
 
-    def __init__(self, guard: Guard, directory: Path) -> None:
+    def __init__(self, guard: Guard, directory: Path, advertised_port: int | None = None) -> None:
         super().__init__(guard, "kafka", directory)
+        # Where clients are sent to after they bootstrapped: a proxy's port, say.
+        self.advertised_port = advertised_port or self.port
         self._controller_port = free_port()
         self._java = ["java", "-cp", f"{apache_jars()}/*"]
 
@@ -94,7 +96,8 @@ class ApacheKafka(KafkaServer):
     def _format(self, properties: Path) -> None:
         tool = ["kafka.tools.StorageTool", "format", "--config", str(properties)]
         cluster = ["--cluster-id", secrets.token_urlsafe(16).replace("-", "a").replace("_", "b")[:22]]
-        subprocess.run([*self._java, *tool, *cluster], check=True, stdout=subprocess.DEVNULL, timeout=60)
+        with (self.directory / "format.log").open("wb") as out:
+            subprocess.run([*self._java, *tool, *cluster], check=True, stdout=out, stderr=out, timeout=60)
 
     def _properties(self) -> str:
         return "\n".join(
@@ -104,7 +107,7 @@ class ApacheKafka(KafkaServer):
                 "node.id": 1,
                 "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
                 "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
-                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.advertised_port}",
                 "controller.listener.names": "CONTROLLER",
                 "log.dirs": self.directory / "log",
                 "num.partitions": PARTITIONS,

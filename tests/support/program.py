@@ -47,8 +47,19 @@ class Program:
         assert self._running is not None, f"{self.name} is stopped"
         return self._running.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with by itself; None while it runs, and when somebody ended it."""
+        return self._running.poll() if self._running is not None else None
+
     def start(self) -> Self:
         """Start it and wait until it answers."""
+        self.spawn()
+        wait_until(self._up, START_TIMEOUT_S, lambda: f"{self.name} answers\n{self.log[-2000:]}")
+        return self
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start it without waiting until it answers."""
         assert self._running is None, f"{self.name} runs already"
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / f"{self.name}.log").open("ab") as out:
@@ -60,8 +71,7 @@ class Program:
                 env=self.environ(),
                 process_group=self._guard.group,
             )
-        wait_until(self._up, START_TIMEOUT_S, lambda: f"{self.name} answers\n{self.log[-2000:]}")
-        return self
+        return self._running
 
     def _up(self) -> bool:
         assert self._running is not None
@@ -71,24 +81,24 @@ class Program:
             raise AssertionError(f"{self.name} ended with {code} as it started\n{self.log[-2000:]}")
         return self.answers()
 
-    def stop(self) -> None:
-        """End it politely and wait; what does not end is killed."""
-        self._end(signal.SIGTERM)
+    def stop(self) -> int | None:
+        """End it politely, wait and return its exit code (None: it did not run); what does not end is killed."""
+        return self._end(signal.SIGTERM)
 
-    def kill(self) -> None:
-        """SIGKILL it and wait."""
-        self._end(signal.SIGKILL)
+    def kill(self) -> int | None:
+        """SIGKILL it, wait and return its exit code."""
+        return self._end(signal.SIGKILL)
 
-    def _end(self, signum: signal.Signals) -> None:
+    def _end(self, signum: signal.Signals) -> int | None:
         running, self._running = self._running, None
         if running is None:
-            return
+            return None
         running.send_signal(signum)
         try:
-            running.wait(STOP_TIMEOUT_S)
+            return running.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             running.kill()
-            running.wait(STOP_TIMEOUT_S)
+            return running.wait(STOP_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         """Start it."""

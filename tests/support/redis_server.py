@@ -15,8 +15,9 @@ from tests.support.program import Program
 class RedisServer(Program):
     """Its own port and folder, which it keeps over stop() and start(): what it stored is there again."""
 
-    def __init__(self, guard: Guard, directory: Path) -> None:
+    def __init__(self, guard: Guard, directory: Path, environ: Mapping[str, str] | None = None) -> None:
         super().__init__(guard, "redis", directory)
+        self._environ = environ or {}
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
@@ -25,8 +26,8 @@ class RedisServer(Program):
         return embedded.redis_argv(embedded.redis_program(), self.port, self.directory, "notice")
 
     def environ(self) -> Mapping[str, str] | None:
-        """As embedded."""
-        return config.server_environ()
+        """As embedded, and what is added."""
+        return {**config.server_environ(), **self._environ}
 
     def answers(self) -> bool:
         """PING it."""

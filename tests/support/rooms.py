@@ -15,17 +15,17 @@ def message_id(seq: int) -> str:
     return f"{BORN_MS + seq}-0"
 
 
-def message(seq: int, size: int = 0) -> bytes:
-    """Return one message's JSON, its content told by its seq; `size` adds so many bytes."""
+def message(seq: int, size: int = 0, epoch: int = 1) -> bytes:
+    """Return one message's JSON, its content told by its epoch and seq; `size` adds so many bytes."""
     user = {"id": "alice", "username": "Alice"}
-    content = f"m{seq}" + "x" * size
+    content = f"{epoch}:{seq} " + "x" * size
     fields = {"id": message_id(seq), "seq": seq, "timestamp": BORN_MS + seq, "content": content, "user": user}
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def burst(first_seq: int, count: int = 1, *, epoch: int = 1, size: int = 0) -> Burst:
     """Return consecutive messages."""
-    messages = (message(seq, size) for seq in range(first_seq, first_seq + count))
+    messages = (message(seq, size, epoch) for seq in range(first_seq, first_seq + count))
     return Burst(epoch, first_seq, count, b",".join(messages))
 
 

@@ -226,16 +226,39 @@ async def test_messages_under_way_when_redis_is_killed_are_stored_once(own_redis
 
 
 async def test_a_full_redis_refuses_senders_and_recovers(own_redis: RedisServer) -> None:
-    """`overloaded`, no ack; reading and presence go on; with room again all works."""
-    async with running(own_redis.url) as node, node.client(rooms=ROOM) as alice:
+    """`overloaded` with the ref, no ack; what writes nothing goes on, also for who comes; with room again all works."""
+    async with running(own_redis.url) as node, node.client(rooms=ROOM, uid="alice") as alice:
         await alice.send(ROOM, "before")
         await alice.until_contents(ROOM, ["before"])
+        await alice.until(lambda: alice.frames("ack"))
         with own_redis.client() as admin:
             admin.config_set("maxmemory", "100kb")
             error = await alice.answer("clientMessages", {"roomId": ROOM, "content": "x", "ref": "r"}, "error")
             assert (error["code"], error["ref"]) == ("overloaded", "r")
+            assert len(alice.frames("ack")) == 1
             history = await alice.answer("requestRoomHistory", {"roomId": ROOM}, "roomHistory")
             assert [message["content"] for message in history["messages"]] == ["before"]
+            assert (await alice.answer("joinRoom", {"roomId": "another"}, "joined"))["recovered"] is True
+            async with node.client(rooms="", uid="bob") as bob:
+                joined = await bob.answer("joinRoom", {"roomId": ROOM, "since": {"epoch": 0, "seq": 0}}, "joined")
+                assert [message["content"] for message in joined["messages"]] == ["before"]
+                found = await bob.answer("requestPresence", {"roomId": ROOM}, "presence")
+                assert {user["id"] for user in found["users"]} == {"alice", "bob"}
             admin.config_set("maxmemory", "512mb")
         await alice.send(ROOM, "after", ref="r")
         await alice.until_contents(ROOM, ["before", "after"])
+
+
+async def test_a_full_redis_takes_no_node_for_dead(own_redis: RedisServer) -> None:
+    """Its life is prolonged all the same, so Job still finds it."""
+    async with running(own_redis.url), Redis.from_url(own_redis.url, protocol=2) as redis:
+        await eventually(Registry(redis, 16).nodes)
+        [name] = await Registry(redis, 16).nodes()
+        await redis.config_set("maxmemory", "100kb")
+        await redis.expire(keys.node(name), 5)
+
+        async def prolonged() -> bool:
+            return int(await redis.ttl(keys.node(name))) > 5
+
+        await eventually(prolonged)
+        assert list(await Registry(redis, 16).nodes()) == [name]

@@ -142,6 +142,18 @@ async def test_a_text_with_an_id_comes_once(node: CometNode, alice: Client) -> N
     assert total("comet_repeated_pushes_total") - before == 4
 
 
+async def test_of_ids_the_last_ones_are_remembered(
+    node: CometNode, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window is bounded: with so many behind it an id is forgotten, the oldest first."""
+    monkeypatch.setattr("comet.push_service.SEEN_IDS", 3)
+    await alice.answer("joinRoom", {"roomId": ROOM}, "joined")
+    for push_id in ("a", "b", "c", "a", "d", "b", "a"):
+        await push(node, Proto(body=push_id, id=push_id))
+    await alice.settle()
+    assert [text for text in alice.texts if text in "abcd"] == ["a", "b", "c", "d", "a"]
+
+
 async def test_a_push_for_a_room_nobody_is_in_is_fine(node: CometNode) -> None:
     """The last member left while it was on its way."""
     assert await push(node, Proto(body="x"), room="empty") == BroadcastRoomReply()

@@ -5,16 +5,24 @@ import json
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from common import ids, keys
+from common.positions import Position
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
+from tests.support.room_client import RoomClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 ROOM = "room_1"
+
+
+def total(name: str) -> float:
+    """Return a metric of this process."""
+    return REGISTRY.get_sample_value(name) or 0.0
 
 
 async def say(client: Client, first: int, count: int) -> dict[str, Any]:
@@ -167,7 +175,8 @@ async def test_a_restarted_redis_costs_nobody_a_message(own_redis: RedisServer) 
             assert (seen(bob), bob.frames("joined")) == ([1, 2, 3, 4, 5, 6], [])
         async with node.client(rooms="") as carol:
             joined = await resume(carol, first["epoch"], 2)
-            assert (joined["recovered"], seen(carol)) == (True, [3, 4, 5, 6])
+            await carol.until(lambda: seen(carol)[-1:] == [6])
+            assert (joined["recovered"], joined["epoch"], seen(carol)) == (True, first["epoch"], [3, 4, 5, 6])
 
 
 async def test_a_redis_that_lost_its_tail_is_told_to_clients_once(own_redis: RedisServer) -> None:
@@ -186,3 +195,65 @@ async def test_a_redis_that_lost_its_tail_is_told_to_clients_once(own_redis: Red
             assert seen(bob) == [*range(1, 11), 7, 8, 9, 10]
             [told] = bob.frames("joined")
             assert (told["recovered"], told["epoch"], told["messages"][0]["seq"]) == (False, last["epoch"], 7)
+
+
+async def test_resumes_in_small_pieces_on_several_nodes_race_with_sends_and_nobody_is_told_of_a_hole(
+    redis_url: str,
+) -> None:
+    """Clients lose their connection, come back through another node and send; frames hold at most three messages."""
+    fast: dict[str, Any] = {"rate_messages_per_second": 1e6, "rate_burst_messages": 100_000, "recovery_limit": 3}
+    made = [running(redis_url, **fast) for _ in range(3)]
+    async with made[0] as one, made[1] as two, made[2] as three:
+        people = [RoomClient(ROOM, f"user {i}") for i in range(6)]
+        told = total("comet_told_holes_total")
+        nodes = (one, two, three)
+
+        async def live(number: int, person: RoomClient) -> None:
+            for lap in range(8):
+                async with person.on(nodes[(number + lap) % 3]):
+                    for i in range(12):
+                        await person.send(f"{number} {lap} {i} a", f"{number} {lap} {i} b")
+                        await asyncio.sleep(0)
+                    if lap % 2:
+                        await person.join()
+                    await person.until(lambda: len(person.acks) == 12 * (lap + 1))  # noqa: B023 - asked at once
+            async with person.on(nodes[number % 3]):
+                await person.until_at(len(people) * 8 * 24)
+
+        await asyncio.gather(*(live(number, person) for number, person in enumerate(people)))
+        full = RoomClient(ROOM, "who was there all the time")
+        full.position = Position(people[0].position.epoch if people[0].position else 0, 0)
+        async with full.on(one):
+            await full.until_at(len(people) * 8 * 24)
+        assert total("comet_told_holes_total") == told
+    for person in people:
+        assert (person.told, person.errors) == (0, [])
+        assert person.contents == full.contents[-len(person.contents) :]
+        assert {content for content in person.contents if content.startswith(f"{person.uid[5:]} ")} == {
+            content for content in full.contents if content.startswith(f"{person.uid[5:]} ")
+        }
+
+
+async def test_the_same_ref_gets_the_first_ack_wherever_it_is_sent_again(own_redis: RedisServer) -> None:
+    """At once, after a reconnect, through another node, and after Redis restarted: one message, seen once."""
+    alice, bob = RoomClient(ROOM, "alice"), RoomClient(ROOM, "bob")
+    async with running(own_redis.url) as one, running(own_redis.url) as two, bob.on(two):
+        async with alice.on(one):
+            for _ in range(2):
+                await alice.send("hello", "again", ref="r-1")
+            await alice.until(lambda: len(alice.acks) == 2)
+        for acks, node in ((3, one), (4, two)):
+            async with alice.on(node):
+                await alice.send("hello", "again", ref="r-1")
+                await alice.until(lambda: len(alice.acks) == acks)  # noqa: B023 - asked at once
+        await asyncio.to_thread(own_redis.kill)
+        await asyncio.to_thread(own_redis.start)
+        async with alice.on(two):
+            await alice.send("hello", "again", ref="r-1")
+            await alice.until(lambda: len(alice.acks) == 5)
+            await alice.send("the end")
+            for client in (alice, bob):
+                await client.until(lambda: client.contents[-1:] == ["the end"])  # noqa: B023 - asked at once
+    assert all(ack == alice.acks[0] for ack in alice.acks[:5])
+    assert alice.contents == bob.contents == ["hello", "again", "the end"]
+    assert (alice.told, bob.told) == (0, 0)

@@ -1,6 +1,8 @@
 """append: atomic, idempotent, in the order of the calls, each message once, whatever happens to Redis meanwhile."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -225,6 +227,52 @@ async def test_too_many_waiting_appends_are_refused_at_once(redis_url: str) -> N
         lane.cancel()
 
 
+async def test_too_many_waiting_bytes_are_refused_at_once(redis_url: str) -> None:
+    """However few messages they are; a message that finds nothing waiting is taken, however large."""
+    async with open_store(redis_url, runs=False, append_queue_bytes=100_000) as store:
+        waiting = [store.append(ROOM, ALICE, ["0" + "x" * 10_000])]
+        waiting += [store.append(ROOM, ALICE, [f"{i}" + "x" * 10_000]) for i in range(1, 5)]
+        with pytest.raises(Overloaded):
+            store.append(ROOM, ALICE, ["one too many"])
+        lane = asyncio.create_task(store.run())
+        await settled(waiting)
+        assert [content[0] for content in await contents(store)] == [str(i) for i in range(len(waiting))]
+        for i in range(3):  # what was answered counts no more
+            await store.append(ROOM, ALICE, [f"{i}" + "x" * 200_000])
+        lane.cancel()
+
+
+async def test_bytes_that_were_given_up_count_no_more(own_redis: RedisServer) -> None:
+    """Redis away: what waits is refused in time, and then as much may wait again; with Redis it is stored."""
+    async with open_store(own_redis.url, append_timeout_s=0.3, append_queue_bytes=100_000) as store:
+        await store.append(ROOM, ALICE, ["first"])
+        await asyncio.to_thread(own_redis.stop)
+        for _ in range(3):
+            answers = await settled([store.append(ROOM, ALICE, ["x" * 10_000]) for _ in range(4)])
+            assert [type(answer) for answer in answers] == [Unavailable] * 4
+        await asyncio.to_thread(own_redis.start)
+        await settled([store.append(ROOM, ALICE, [str(i)], ref=str(i)) for i in range(4)])
+        assert (await contents(store))[-4:] == ["0", "1", "2", "3"]
+
+
+async def test_what_has_no_time_left_is_refused(own_redis: RedisServer) -> None:
+    """A service that must stop gives up what Redis, frozen, does not answer; drain() returns once it is done with."""
+    async with open_store(own_redis.url, append_timeout_s=1) as store:
+        await store.append(ROOM, ALICE, ["first"])
+        os.kill(own_redis.pid, signal.SIGSTOP)
+        try:
+            waiting = [store.append(ROOM, ALICE, [str(i)]) for i in range(3)]
+            await asyncio.sleep(0)  # the first is in flight
+            waiting.append(store.append(ROOM, ALICE, ["behind"]))
+            store.give_up()
+            await store.answered()
+            answers = [future.exception() for future in waiting]
+            assert [type(answer) for answer in answers] == [Unavailable] * 4
+        finally:
+            os.kill(own_redis.pid, signal.SIGCONT)
+        await store.drain()
+
+
 # -- Redis goes and comes back -------------------------------------------------------------------------------------
 
 
@@ -290,8 +338,8 @@ async def test_a_redis_that_restarted_opens_a_new_epoch(own_redis: RedisServer) 
 async def test_only_the_last_sixteen_epochs_are_kept(store: Store, redis: Redis) -> None:
     """A room's meta is bounded; whoever stands in an older one starts anew."""
     for i in range(20):
-        await store.append(ROOM, ALICE, [str(i)])
         await redis.hset(store.keys_of(ROOM).meta, "run", "another")
+        await store.append(ROOM, ALICE, [str(i)])
     read = await store.read(ROOM, 1, 100)
     assert [begin for _, begin in read.log.epochs] == list(range(5, 21))
     assert len({entry.epoch for entry in read.entries}) == 20

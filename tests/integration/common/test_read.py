@@ -31,7 +31,8 @@ async def make_log(store: Store, redis: Redis, gaps_ms: Sequence[int], first: in
         ms, part = (ms + gap, 0) if gap else (ms, part + 1)
         fields = {"seq": seq, "epoch": 7, "body": f'"content":"{seq}","user":{{}}}}'}
         pipeline.xadd(room.stream, fields, id=f"{ms}-{part}")  # type: ignore[arg-type]  # a dict of str is one of str or int
-    pipeline.hset(room.meta, mapping={"seq": first + len(gaps_ms) - 1, "epoch": 7, "epochs": "7:1"})
+    run = (await redis.info("server"))["run_id"]
+    pipeline.hset(room.meta, mapping={"seq": first + len(gaps_ms) - 1, "epoch": 7, "epochs": "7:1", "run": run})
     await pipeline.execute()
 
 

@@ -108,8 +108,60 @@ class Comet(CometServicer):
         self._server.add_insecure_port(self.address)
         await self._server.start()
         return self
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop at once."""
         await self._server.stop(0)
+
+
+class HalfOpen:
+    """A way to a node whose connections of a moment can be made deaf: nothing passes any more, and nothing is closed.
+
+    What connects afterwards gets through, as when a firewall forgot the old connections.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.connected = 0
+        self._target_port = int(target.rpartition(":")[2])
+        self._deaf = asyncio.Event()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def deafen(self) -> None:
+        """Make all connections that there are deaf."""
+        self._deaf.set()
+        self._deaf = asyncio.Event()
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connected += 1
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        self._writers += [writer, there_writer]
+        for source, sink in ((reader, there_writer), (there_reader, writer)):
+            task = asyncio.create_task(_carry(source, sink, self._deaf))
+            self._tasks.add(task)
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._link, "127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close everything."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+
+
+async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter, deaf: asyncio.Event) -> None:
+    while chunk := await source.read(65_536):
+        if deaf.is_set():
+            continue
+        sink.write(chunk)
+        await sink.drain()
+    if not deaf.is_set():
+        sink.close()

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from chatroom.guard import Guard
 from common import redis_client
-from common.registry import Presence, Registry
+from common.registry import Node, Presence, Registry
 from protos.job_pb2 import PushMsg
 from tests.integration.job.comets import Comet
 from tests.support.eventually import eventually
@@ -159,26 +159,30 @@ class Nodes:
     def __init__(self, registry: Registry, stack: AsyncExitStack) -> None:
         self.registry = registry
         self._stack = stack
-        self._living: list[Comet] = []
+        self._living: dict[str, Node] = {}
 
     async def up(self, name: str, rooms: list[str] = [], users: list[str] = [], **how: Any) -> Comet:  # noqa: B006 - read only; a Comet's own fields
         """Serve and register a node."""
         comet = await self._stack.enter_async_context(Comet(name, **how))
-        await self.registry.renew(comet.node, first=True)
-        await self.registry.record(name, dict.fromkeys(rooms, Presence(1, [])), dict.fromkeys(users, 1), 3600)
-        self._living.append(comet)
+        await self.register(name, comet.address, rooms, users)
         return comet
+
+    async def register(self, name: str, address: str, rooms: list[str], users: list[str] = []) -> None:  # noqa: B006 - likewise
+        """Register a node that somebody else serves, at whatever address; it lives until it leaves."""
+        node = self._living[name] = Node(name, address)
+        await self.registry.renew(node, first=True)
+        await self.registry.record(name, dict.fromkeys(rooms, Presence(1, [])), dict.fromkeys(users, 1), 3600)
 
     async def leave(self, comet: Comet) -> None:
         """Take a node out of the registry; it goes on to answer."""
-        self._living.remove(comet)
+        del self._living[comet.incarnation]
         await self.registry.leave(comet.incarnation)
 
     async def renew(self) -> None:
         """Renew until cancelled."""
         while True:
-            for comet in list(self._living):
-                await self.registry.renew(comet.node, first=True)
+            for node in list(self._living.values()):
+                await self.registry.renew(node, first=True)
             await asyncio.sleep(2)
 
 

@@ -2,11 +2,8 @@
 
 import asyncio
 
-import pytest
-
 from common.registry import Node, Presence, Registry
 from protos.job_pb2 import PushMsg
-from tests.integration.job.comets import Comet
 from tests.integration.job.conftest import JobProgram, Nodes, Produce, StartJob
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
@@ -37,49 +34,6 @@ async def test_under_load_many_records_share_a_call_and_keep_their_rooms_order(
         assert one.bodies(room) == _expected(room, 60)
     assert one.calls / 600 <= 0.1
     assert await job.until_metric("job_messages_per_call_sum", 600) == 600
-
-
-async def _break(comet: Comet, fault: str) -> None:
-    if fault == "stuck":
-        comet.stuck.set()
-    else:
-        await comet.__aexit__()
-
-
-@pytest.mark.parametrize("fault", ["stuck", "unreachable"])
-async def test_a_node_that_fails_delays_no_other(
-    make_job: StartJob, nodes: Nodes, produce: Produce, fault: str
-) -> None:
-    """The other node has all while the one that fails is still tried: its deadline is far away, nothing is finished."""
-    good, bad = await nodes.up("good", rooms=["r"]), await nodes.up("bad", rooms=["r"])
-    job = await make_job(JOB_PUSH_DEADLINE_SECONDS="120").up()
-    await _break(bad, fault)
-    await _send(produce, "r", 1, 30)
-    await good.until(lambda: len(good.rooms) == 30)
-    assert good.bodies("r") == _expected("r", 30)
-    await job.until_metric("grpc_calls_total", 1, service="job", name="broadcast_room", status="failed")
-    assert [await job.metric("job_records_total", result=one) for one in ("pushed", "abandoned")] == [0, 0]
-    assert await job.metric("job_nodes_suspected") == 0
-
-
-@pytest.mark.parametrize("fault", ["stuck", "unreachable"])
-async def test_a_node_that_fails_is_given_up(make_job: StartJob, nodes: Nodes, produce: Produce, fault: str) -> None:
-    """After its deadline what waits is abandoned, the node suspected, and later records lack nothing elsewhere."""
-    good, bad = await nodes.up("good", rooms=["r"]), await nodes.up("bad", rooms=["r"])
-    job = await make_job(JOB_PUSH_DEADLINE_SECONDS="2").up()
-    await _break(bad, fault)
-    await _send(produce, "r", 1, 30)
-    await job.until_metric("job_records_total", 30, result="abandoned")
-    assert await job.metric("job_nodes_suspected") == 1
-    await _send(produce, "r", 31, 5)
-    await job.until_metric("job_records_total", 35, result="abandoned")
-    assert good.bodies("r") == _expected("r", 35)
-    if fault == "stuck":  # it recovers, and is trusted again
-        bad.stuck.clear()
-        await _send(produce, "r", 36, 1)
-        await bad.until(lambda: "r 36" in bad.bodies("r"))
-        await job.until_metric("job_records_total", 1, result="pushed")
-        assert await job.metric("job_nodes_suspected") == 0
 
 
 async def test_what_was_not_committed_comes_again_after_a_kill(

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import zip_longest
 
 import aiohttp
 import psutil
@@ -14,7 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from common import keys
 from common.ids import shard_of
 from logic.replies import Error
+from protos.job_pb2 import PushMsg
 from tests.integration.logic.running import Answer, Logic, Topic, backend_send, comet_send, running, settings_of
+from tests.support.eventually import eventually
 from tests.support.kafka_server import KafkaServer
 from tests.support.metrics import until_sample
 from tests.support.program import Program
@@ -122,6 +125,70 @@ async def test_a_batch_that_kafka_does_not_take_is_failed_and_what_is_behind_it_
             found = await records.messages(4)
     firsts = list(dict.fromkeys(one.first_seq for one in found if one.room == "a"))
     assert firsts == [1, 2, 3]
+
+
+async def test_under_load_nothing_overtakes_what_kafka_did_not_take(own_kafka: KafkaServer, redis_url: str) -> None:
+    """Kafka hangs twice for longer than Logic waits: batches fail in the middle, forwarders repeat, backends go on.
+
+    A room's records come in seq order the first time, whoever sent them, and what got 200 is there.
+    """
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    slow_check = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "0.5", "LOGIC_CHECK_SECONDS": "3"}
+    async with running(settings_of(own_kafka, topic, redis_url, **slow_check)) as logic:
+        forwarded = {f"comet-{number}": 150 for number in range(4)}
+        acked: dict[str, list[int]] = {f"backend-{number}": [] for number in range(4)}
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            forwarding = [tasks.create_task(_forward(logic, room, most)) for room, most in forwarded.items()]
+            for room, seqs in acked.items():
+                tasks.create_task(_send_backend(logic, room, seqs, stop))
+            for least in (10, 20):
+                await eventually(lambda least=least: min(map(len, acked.values())) >= least)  # type: ignore[misc]
+                with _frozen(own_kafka):
+                    await _until_failing(logic)
+                await logic.ready()
+            await asyncio.wait(forwarding)
+            stop.set()
+        expected = {**forwarded, **{room: len(seqs) for room, seqs in acked.items()}}
+        async with Topic(own_kafka, topic) as records, asyncio.timeout(30):
+            firsts: dict[str, list[int]] = {}
+            while not all(len(firsts.get(room, ())) >= count for room, count in expected.items()):
+                firsts = _firsts(await records.messages(len(records.found) + 1))
+    for room in expected:
+        assert firsts[room] == list(range(1, len(firsts[room]) + 1)), room
+
+
+def _firsts(found: list[PushMsg]) -> dict[str, list[int]]:
+    """Return each room's seqs in the order in which they first came."""
+    rooms: dict[str, dict[int, None]] = {}
+    for one in found:
+        rooms.setdefault(one.room, {})[one.first_seq] = None
+    return {room: list(seqs) for room, seqs in rooms.items()}
+
+
+async def _until_failing(logic: Logic) -> None:
+    """Wait until Logic has given up what it was writing."""
+    async with asyncio.timeout(20):
+        while (await logic.post("/logic/broadcast", {"body": "x"})).status == 200:
+            await asyncio.sleep(0.05)
+
+
+async def _forward(logic: Logic, room: str, most: int) -> None:
+    """Be Comet's forwarder of one room: batches from the head on, only what succeeded is removed."""
+    waiting = [comet_send(room, seq) for seq in range(1, most + 1)]
+    while waiting:
+        answer = await logic.post("/logic/send/batch", {"sends": waiting[:5]})
+        results = [one["status"] for one in answer.json["results"]] if answer.status == 200 else []
+        waiting = [send for send, result in zip_longest(waiting, results[: len(waiting)]) if result != "success"]
+        await asyncio.sleep(0.02)  # spreads the load, proves nothing
+
+
+async def _send_backend(logic: Logic, room: str, acked: list[int], stop: asyncio.Event) -> None:
+    """Be a backend: the next message after the last one's 200, repeated with its ref until then."""
+    while not stop.is_set():
+        body = backend_send(room, str(len(acked) + 1), ref=f"{room}-{len(acked) + 1}")
+        acked += [one["seq"] for one in (await _insist(logic, body)).json["messages"]]
+        await asyncio.sleep(0.02)  # spreads the load, proves nothing
 
 
 async def _results(logic: Logic, sends: list[dict[str, object]]) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ import redis
 from chatroom.guard import Guard
 from common import keys
 from tests.integration.logic.running import Topic, backend_send, comet_send
+from tests.support.eventually import eventually
 from tests.support.kafka_server import KafkaServer
 from tests.support.metrics import until_sample
 from tests.support.ports import free_port
@@ -128,6 +129,62 @@ async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
     assert await ended == 0
     async with Topic(own_kafka, topic) as records:
         assert len(await records.messages(1)) == 1
+
+
+async def test_sigterm_under_load_loses_nothing_that_was_answered_and_answers_nothing_that_is_lost(
+    guard: Guard, tmp_path: Path, settings: dict[str, str], own_kafka: KafkaServer
+) -> None:
+    """From Comets and from backends, while Kafka is slow: what got 200 is in Kafka, in its room's order; exit code 0.
+
+    What came before SIGTERM is answered when Kafka goes on; nobody connects any more.
+    """
+    topic = await asyncio.to_thread(own_kafka.create_topic)
+    own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
+    patient = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "30", "LOGIC_DRAIN_SECONDS": "30"}
+    program = LogicProgram(guard, tmp_path, settings | own | patient)
+    await asyncio.to_thread(program.start)
+    acked: dict[str, list[int]] = {f"{kind}-{number}": [] for kind in ("comet", "backend") for number in range(8)}
+    loads = [asyncio.ensure_future(_keep_sending(program.url, room, seqs)) for room, seqs in acked.items()]
+    await eventually(lambda: min(map(len, acked.values())) > 20)
+    os.kill(own_kafka.pid, signal.SIGSTOP)
+    try:
+        await until_sample(f"{program.url}/metrics", "logic_requests_in_flight", len(loads) + 1)  # and this question
+        ended = asyncio.ensure_future(asyncio.to_thread(program.end))
+        async with asyncio.timeout(EXIT_TIMEOUT_S):
+            while await _listens(program.port):
+                await asyncio.sleep(0.02)
+        taken = sum(map(len, acked.values()))
+    finally:
+        os.kill(own_kafka.pid, signal.SIGCONT)
+    assert await ended == 0
+    await asyncio.gather(*loads)
+    assert sum(map(len, acked.values())) > taken, "what was in flight was answered"
+    async with Topic(own_kafka, topic) as records:
+        found = await records.messages(sum(map(len, acked.values())))
+    for room, seqs in acked.items():
+        there = list(dict.fromkeys(one.first_seq for one in found if one.room == room))
+        assert there[: len(seqs)] == seqs == list(range(1, len(seqs) + 1))
+    assert "Traceback" not in program.log
+
+
+async def _keep_sending(url: str, room: str, acked: list[int]) -> None:
+    """Send to a room, each message after the last one's 200, until Logic is gone."""
+    from_comet = room.startswith("comet")
+    async with aiohttp.ClientSession(url) as session:
+        while True:
+            seq = len(acked) + 1
+            send = comet_send(room, seq) if from_comet else backend_send(room, str(seq), ref=f"{room}-{seq}")
+            try:
+                if from_comet:
+                    async with session.post("/logic/send/batch", json={"sends": [send]}) as answer:
+                        good = answer.status == 200 and (await answer.json())["status"] == "success"
+                else:
+                    async with session.post("/logic/send", json=send) as answer:
+                        good = answer.status == 200
+            except aiohttp.ClientError:
+                return
+            if good:
+                acked.append(seq)
 
 
 async def test_a_drain_ends_in_time_although_kafka_never_answers(

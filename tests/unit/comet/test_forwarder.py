@@ -1,11 +1,13 @@
 """The forwarder: what Logic took leaves the outbox, what it refused is parked, all else stays and is sent again."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
 import pytest
+from aiohttp import Payload
 from prometheus_client import REGISTRY
 
 from comet.forwarder import BATCH_BYTES, ENTRIES, Forwarder
@@ -165,6 +167,30 @@ async def test_what_logic_refuses_is_parked(rig: Rig, reason: str | None, parked
     assert (len(rig.refs), forwards("failed") - before) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "told"),
+    [
+        ({"messages": b"{not json"}, "can't be read"),
+        ({"messages": b'{"content":"\xff"}'}, "can't be read"),
+        ({"messages": b'{"content":"x"}]},{"roomId":"r","messages":[{"content":"y"}'}, "can't be read"),
+        ({"messages": b""}, "no messages"),
+        ({"messages": b"7"}, "no messages"),
+        ({"room": b"\xff"}, "can't be read"),
+        ({"name": b"\xff"}, "can't be read"),
+    ],
+)
+async def test_an_entry_that_would_spoil_the_whole_post_is_parked_and_the_rest_goes_on(
+    rig: Rig, spoilt: dict[str, Any], told: str
+) -> None:
+    """No append wrote it. Logic never sees it, and what came with it is forwarded at once."""
+    bad = dataclasses.replace(waiting(2), **spoilt)
+    rig.put(waiting(1), bad, waiting(3))
+    await rig.run_until(lambda: not rig.outbox.entries)
+    [(entry, why)] = rig.outbox.dead
+    assert (entry, told in why) == (bad, True)
+    assert rig.refs == [["r1", "r3"]]
+
+
 @pytest.mark.parametrize("status", [400, 413])
 async def test_a_batch_refused_as_a_whole_is_halved_until_the_culprit_stands_alone(rig: Rig, status: int) -> None:
     """Then that one is parked, and all others are forwarded, in order, whichever shard it is in."""
@@ -234,6 +260,30 @@ async def test_a_lease_that_ran_out_while_reading_forwards_nothing(rig: Rig) -> 
     assert rig.refs == [["r2"]]
 
 
+async def test_a_lease_that_ran_out_while_connecting_forwards_nothing(rig: Rig) -> None:
+    """The body is not written; Logic is not blamed for it."""
+    rig.put(waiting(1), waiting(2, shard=2))
+    rig.logic.connecting = lambda: rig.leases.shards.remove(1) if 1 in rig.leases.shards else None
+    await rig.run_until(lambda: rig.left == ["r1"])
+    assert rig.refs == [["r2"]]
+    assert not rig.health.warnings
+
+
+async def test_the_shards_of_the_batch_in_flight_are_in_use(rig: Rig) -> None:
+    """Until it is settled, so that they are not given away in between."""
+    seen = []
+
+    def look(sends: list[dict[str, Any]]) -> Answer:
+        seen.append(rig.leases.in_use)
+        return succeed(sends)
+
+    rig.put(waiting(1, shard=2))
+    rig.logic.answer = look
+    await rig.run_until(lambda: not rig.outbox.entries)
+    assert seen == [{2}]
+    assert not rig.leases.in_use
+
+
 async def test_a_node_that_was_fenced_off_knows_its_lease_is_lost(rig: Rig) -> None:
     """Removing failed: another node holds the shard, which forwards the entry again."""
     rig.put(waiting(1))
@@ -263,12 +313,12 @@ async def test_draining_finishes_the_batch_in_flight(rig: Rig) -> None:
     gate = asyncio.Event()
 
     class Slow(FakeLogic):
-        def post(self, _url: str, *, data: bytes, headers: dict[str, str]) -> Any:
+        def post(self, _url: str, *, data: Payload, headers: dict[str, str]) -> Any:
             gate.set()
             return super().post(_url, data=data, headers=headers)
 
     rig.logic = Slow()
-    rig.put(*(waiting(i, messages=b'"%b"' % (b"x" * (BATCH_BYTES - 10))) for i in range(3)))
+    rig.put(*(waiting(i, messages=b'{"content":"%b"}' % (b"x" * (BATCH_BYTES - 20))) for i in range(3)))
     task = asyncio.create_task(rig.forwarder.run())
     await gate.wait()
     await rig.forwarder.drain()

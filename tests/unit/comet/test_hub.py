@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from comet.join import Join
+from comet.room import HELD_BURSTS
 from common.errors import Unavailable
 from common.positions import Position
 from tests.support.comet_settings import comet_settings
@@ -133,7 +134,7 @@ async def test_messages_of_a_new_epoch_without_loss_arrive_without_a_word(node: 
     """Redis restarted and kept everything: seqs run on, and nobody is told of anything."""
     session = await member_of(node)
     node.bring(node.store.append(2))
-    node.store.new_epoch()
+    node.store.restart()
     node.bring(node.store.append(2))
     await node.settle()
     assert (session.seqs, told(session)) == ([1, 2, 3, 4], [])
@@ -145,7 +146,7 @@ async def test_several_epochs_may_have_passed_unseen(node: Node) -> None:
     session = await member_of(node)
     node.bring(node.store.append())
     for _ in range(3):
-        node.store.new_epoch()
+        node.store.restart()
         node.store.append(2)
     await node.hub.check()
     await node.settle()
@@ -177,12 +178,81 @@ async def test_when_redis_lost_its_tail_the_room_goes_on_in_the_new_epoch(node: 
     """Members saw messages that the log no longer has: they are told, and get all of the new epoch."""
     session = await member_of(node)
     node.bring(node.store.append(10))
-    node.store.new_epoch(lost=4)
+    node.store.restart(lost=4)
     node.bring(node.store.append(2))
     await node.settle()
     [hole] = told(session)
     assert (hole["recovered"], hole["epoch"], hole["seq"]) == (False, 2, 8)
     assert session.seqs == [*range(1, 11), 7, 8]
+
+
+async def test_a_log_that_lost_its_tail_is_told_though_nobody_sends(node: Node) -> None:
+    """The check finds it: members have seen what is gone. They are told once, and their positions never run back."""
+    session = await member_of(node)
+    node.bring(node.store.append(10))
+    node.store.restart(lost=4)
+    for _ in range(3):
+        await node.hub.check()
+        await node.settle()
+    assert [(hole["recovered"], hole["epoch"], hole["seq"], hole["messages"]) for hole in told(session)] == [
+        (False, 2, 6, [])
+    ]
+    node.bring(node.store.append(2))
+    await node.settle()
+    assert (session.seqs, len(told(session))) == ([*range(1, 11), 7, 8], 1)
+
+
+async def test_a_log_that_is_gone_altogether_says_nothing(node: Node) -> None:
+    """It expires when nobody sends for long; who is in the room is told with the next message."""
+    session = await member_of(node)
+    node.bring(node.store.append(3))
+    node.store.restart(lost=3)
+    await node.hub.check()
+    await node.settle()
+    assert told(session) == []
+    node.bring(node.store.append())
+    await node.settle()
+    assert (len(told(session)), session.seqs) == (1, [1, 2, 3, 1])
+
+
+async def test_a_hole_told_over_several_epochs_comes_in_frames_of_one_epoch_each(node: Node) -> None:
+    """The unasked `joined` ends where its epoch does; the rest follows as messages."""
+    session = await member_of(node)
+    node.bring(node.store.append(2))
+    node.store.append(5)
+    node.store.restart()
+    node.store.append(2)
+    node.store.trim(before=6)
+    await node.hub.check()
+    await node.settle()
+    [hole] = told(session)
+    assert (hole["epoch"], hole["seq"], [one["seq"] for one in hole["messages"]]) == (1, 7, [6, 7])
+    assert (session.seqs, session.frames[-1]["payload"]["epoch"]) == ([1, 2, 6, 7, 8, 9], 2)
+
+
+async def test_an_epoch_in_which_nothing_was_sent_is_entered(node: Node) -> None:
+    """Whoever looked opened it: the room goes there, and nobody is told of anything."""
+    session = await member_of(node)
+    node.bring(node.store.append(2))
+    node.store.restart()
+    await node.store.read("room_1", 0, 0)
+    await node.hub.check()
+    await node.settle()
+    assert (node.hub.rooms["room_1"].position, told(session)) == (Position(2, 2), [])
+
+
+async def test_what_is_not_held_for_want_of_room_is_read_from_the_stream(node: Node) -> None:
+    """Also where the reading failed before: the burst that is dropped has it read again."""
+    session = await member_of(node)
+    node.store.append()
+    node.store.away = True
+    for _ in range(HELD_BURSTS):
+        node.bring(node.store.append())
+    await node.settle()
+    node.store.away = False
+    node.bring(node.store.append())
+    await node.settle()
+    assert session.seqs == list(range(1, HELD_BURSTS + 3))
 
 
 async def test_a_hole_told_goes_on_in_pieces_where_much_follows(node: Node) -> None:

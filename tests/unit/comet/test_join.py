@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from comet.join import Join
 from common.errors import Unavailable
 from common.positions import Position
 from tests.support.comet_settings import comet_settings
+from tests.support.eventually import eventually
 from tests.support.fake_log import Node, running
 from tests.support.rooms import Recorder
 
@@ -44,6 +46,35 @@ def joined(session: Recorder) -> dict[str, Any]:
     assert session.frames[0]["type"] == "joined"
     payload: dict[str, Any] = session.frames[0]["payload"]
     return payload
+
+
+def by_epoch(session: Recorder) -> list[tuple[int, list[int]]]:
+    """Return each frame's epoch and seqs, having looked whether its messages are of that epoch."""
+    found = []
+    for frame in session.frames:
+        epoch, messages = frame["payload"]["epoch"], frame["payload"]["messages"]
+        assert [one["content"] for one in messages] == [f"{epoch}:{one['seq']} " for one in messages]
+        if messages:
+            found.append((epoch, [one["seq"] for one in messages]))
+    return found
+
+
+def after(calls: int, action: Callable[[], object]) -> Callable[[], None]:
+    """Do it at that call only, counted from now."""
+    left = calls
+
+    def act() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            action()
+
+    return act
+
+
+def once(action: Callable[[], object]) -> Callable[[], None]:
+    """Do it at the first call only."""
+    return after(1, action)
 
 
 @pytest.fixture
@@ -130,14 +161,39 @@ async def test_what_does_not_fit_into_joined_follows_before_anything_live(node: 
     assert session.seqs == list(range(3, 36))
 
 
-async def test_a_recovery_runs_over_an_epochs_beginning(node: Node) -> None:
-    """Where Redis restarted and lost nothing, seqs run on."""
+async def test_a_recovery_runs_over_an_epochs_beginning_in_frames_of_one_epoch_each(node: Node) -> None:
+    """Where Redis lost nothing, seqs run on; a `joined` ends where its epoch does, and the rest follows."""
     node.store.append(4)
-    node.store.new_epoch()
-    node.store.append(4)
+    for _ in range(2):
+        node.store.restart()
+        node.store.append(2)
     session = await resumed(node, Position(1, 2))
-    assert (joined(session)["recovered"], joined(session)["epoch"], joined(session)["seq"]) == (True, 2, 8)
-    assert session.seqs == [3, 4, 5, 6, 7, 8]
+    assert (joined(session)["recovered"], joined(session)["epoch"], joined(session)["seq"]) == (True, 1, 4)
+    assert by_epoch(session) == [(1, [3, 4]), (2, [5, 6]), (3, [7, 8])]
+
+
+async def test_the_newest_messages_of_several_epochs_come_in_frames_of_one_epoch_each(node: Node) -> None:
+    """Of those shown to who joins anew; and in a hello, behind which the later ones follow."""
+    node.store.append(4)
+    node.store.restart()
+    node.store.append(2)
+    session = await resumed(node, None)
+    assert (joined(session)["recovered"], joined(session)["epoch"], joined(session)["seq"]) == (True, 1, 4)
+    assert by_epoch(session) == [(1, [2, 3, 4]), (2, [5, 6])]
+    greeted = Recorder()
+    hello = orjson.loads(await join(node, greeted).fresh())
+    assert ([one["seq"] for one in hello["messages"]], hello["epoch"], hello["seq"]) == ([2, 3, 4], 1, 4)
+    assert by_epoch(greeted) == [(2, [5, 6])]
+
+
+async def test_after_a_restart_in_which_nothing_was_sent_the_newest_messages_are_shown(node: Node) -> None:
+    """Their position is recovered later as any other; one told to who resumes is of the new epoch."""
+    node.store.append(8)
+    node.store.restart()
+    session = await resumed(node, None)
+    assert (by_epoch(session), joined(session)["seq"]) == ([(1, [4, 5, 6, 7, 8])], 8)
+    late = await resumed(node, Position(1, 8))
+    assert (joined(late)["recovered"], joined(late)["epoch"], joined(late)["seq"], late.seqs) == (True, 2, 8, [])
 
 
 @pytest.mark.parametrize(
@@ -150,52 +206,81 @@ async def test_a_recovery_runs_over_an_epochs_beginning(node: Node) -> None:
     ],
 )
 async def test_what_cannot_be_recovered_is_told(node: Node, since: Position, why: str) -> None:
-    """`recovered: false` with the newest messages, and live from there."""
+    """`recovered: false` with the newest messages of the present epoch, and live from there."""
     assert why
     node.store.append(18)
-    node.store.new_epoch(lost=2)
+    node.store.restart(lost=2)
     node.store.append(4)
     node.store.trim(before=10)
     session = await resumed(node, since)
     assert (joined(session)["recovered"], joined(session)["epoch"], joined(session)["seq"]) == (False, 2, 20)
     node.bring(node.store.append())
     await node.settle()
-    assert session.seqs == [16, 17, 18, 19, 20, 21]
+    assert session.seqs == [17, 18, 19, 20, 21]
 
 
-async def test_a_log_trimmed_while_it_is_replayed_ends_the_join(node: Node) -> None:
-    """Part is sent already, so the client must join again and is told then; the session is not in the room."""
+async def test_a_log_trimmed_while_it_is_replayed_is_told(node: Node) -> None:
+    """Part is sent already, so a second `joined` says that there is a hole, and the session is in the room."""
     node.store.append(30)
     await in_room(node)
-    node.store.on_read = lambda: node.store.trim(before=20)
+    node.store.on_read = once(lambda: node.store.trim(before=20))
     session = Recorder("late")
-    with pytest.raises(Unavailable):
-        await join(node, session).resume(Position(1, 2))
-    assert (session.seqs, session.rooms) == (list(range(3, 13)), {})
-    assert session not in node.hub.rooms["room_1"].members
+    await join(node, session).resume(Position(1, 2))
+    told = [frame["payload"]["recovered"] for frame in session.frames if frame["type"] == "joined"]
+    assert (told, session.seqs) == ([True, False], [*range(3, 13), *range(26, 31)])
+    node.bring(node.store.append())
+    await node.settle()
+    assert session.seqs[-1] == 31
+
+
+async def test_once_joined_is_out_redis_is_waited_for(node: Node) -> None:
+    """The client takes itself to be in the room, so an error now would leave it outside without knowing."""
+    node.store.append(30)
+    session = Recorder()
+    node.store.on_ask = after(3, lambda: setattr(node.store, "away", True))
+    joining = asyncio.create_task(join(node, session).resume(Position(1, 2)))
+    await eventually(lambda: node.store.reads > 4)
+    assert (session.seqs, joining.done()) == (list(range(3, 13)), False)
+    node.store.away = False
+    await joining
+    assert session.seqs == list(range(3, 31))
+
+
+async def test_a_client_that_goes_while_redis_is_waited_for_ends_its_join(node: Node) -> None:
+    """Nobody is left to wait for."""
+    node.store.append(30)
+    session = Recorder()
+    node.store.on_ask = after(3, lambda: setattr(node.store, "away", True))
+    joining = asyncio.create_task(join(node, session).resume(Position(1, 2)))
+    await eventually(lambda: session.seqs)
+    session.ended = True
+    with pytest.raises(ConnectionError):
+        await joining
+    assert node.hub.rooms == {}
+
+
+async def test_however_many_pieces_it_takes_everything_missed_is_replayed() -> None:
+    """A recovery that was begun has no bound but the log's own."""
+    async with running(Node(history=5)) as node:
+        node.store.append(2500)
+        session = Recorder()
+        config = comet_settings(recovery_limit=1)
+        await Join(node.hub, node.presences, session, "room_1", config).resume(Position(1, 0))
+    assert session.seqs == list(range(1, 2501))
+    assert {len(frame["payload"]["messages"]) for frame in session.frames[:2400]} == {1}
 
 
 # -- races ---------------------------------------------------------------------------------------------------------
 
 
-def once(action: Callable[[], object]) -> Callable[[], None]:
-    """Do it at the first read only."""
-    left = [action]
-
-    def act() -> None:
-        if left:
-            left.pop()()
-
-    return act
-
-
+@pytest.mark.parametrize("when", ["on_ask", "on_read"])
 @pytest.mark.parametrize("since", [None, Position(1, 2)])
-async def test_messages_that_come_while_the_stream_is_read_arrive_once(since: Position | None) -> None:
-    """They are behind the answer, and the room has them before it comes."""
+async def test_messages_that_come_while_the_stream_is_read_arrive_once(since: Position | None, when: str) -> None:
+    """They are behind the answer, or in it, and the room has them before it comes."""
     async with running(Node(history=2)) as node:  # so short a ring that everybody needs the stream
         node.store.append(20)
         await in_room(node)
-        node.store.on_read = once(lambda: [node.bring(node.store.append()) for _ in range(3)])
+        setattr(node.store, when, once(lambda: [node.bring(node.store.append()) for _ in range(3)]))
         session = await resumed(node, since)
         node.bring(node.store.append())
         await node.settle()
@@ -255,13 +340,30 @@ async def test_many_who_join_at_once_share_one_start_of_the_room(node: Node) -> 
     assert [session.seqs for session in sessions] == [[1, 2, 3]] * 10
 
 
-@pytest.mark.parametrize("lost", [5, 8])
-async def test_a_room_whose_log_lost_its_tail_can_still_be_joined(node: Node, lost: int) -> None:
-    """Redis forgot its last messages, or the room, and nobody sent since: joining works and the hole is told."""
-    await in_room(node)
+async def test_a_room_whose_log_lost_its_tail_goes_on_in_a_new_epoch(node: Node) -> None:
+    """Nobody sent since: who was in it is told, who resumes is told once, and no position runs backwards."""
+    first = await in_room(node)
     for _ in range(8):
         node.bring(node.store.append(size=20_000))  # so large that the ring holds three
-    node.store.lose(lost)
+    await node.settle()
+    node.store.restart(5)
+    late = await resumed(node, Position(1, 4))
+    assert (joined(late)["recovered"], joined(late)["epoch"], joined(late)["seq"], late.seqs) == (False, 2, 3, [])
+    fresh = await resumed(node, None)
+    assert (joined(fresh)["epoch"], joined(fresh)["seq"], fresh.seqs) == (1, 3, [1, 2, 3])
+    node.bring(node.store.append())
+    await node.settle()
+    told = [frame["payload"] for frame in first.frames if frame["type"] == "joined"]
+    assert [(one["recovered"], one["epoch"], one["seq"]) for one in told] == [(False, 2, 3)]
+    assert (first.seqs, late.seqs, fresh.seqs) == ([*range(1, 9), 4], [4], [1, 2, 3, 4])
+
+
+async def test_a_room_that_redis_forgot_can_still_be_joined(node: Node) -> None:
+    """Nobody sent since: what the node's ring holds is shown, and the hole is told."""
+    await in_room(node)
+    for _ in range(8):
+        node.bring(node.store.append(size=20_000))
+    node.store.restart(8)
     reads = node.store.reads
     fresh = await resumed(node, None)
     late = await resumed(node, Position(1, 2))
@@ -292,7 +394,7 @@ def test_whatever_races_with_joining_each_message_arrives_once_and_in_order(
             def act() -> None:
                 action = next(left, "nothing")
                 if action == "epoch" and node.store.tail:
-                    node.store.new_epoch()
+                    node.store.restart()
                 if action in {"nothing", "epoch"}:
                     return
                 appended = node.store.append(2 if action == "bring two" else 1)
@@ -301,10 +403,10 @@ def test_whatever_races_with_joining_each_message_arrives_once_and_in_order(
                 elif action == "bring late":
                     late.append(appended)
 
-            node.store.on_read = act
+            node.store.on_ask = node.store.on_read = act
             at = Position(node.store.epoch, min(since, length)) if since is not None else None
             session = await resumed(node, at)
-            node.store.on_read = lambda: None
+            node.store.on_ask = node.store.on_read = lambda: None
             for appended in late:
                 node.bring(appended, "push")
             node.bring(node.store.append())

@@ -131,3 +131,20 @@ async def test_a_lease_that_another_took_is_given_up(clock: Clock) -> None:
     leases.lost(fenced)
     assert fenced not in leases.held()
     assert clock.now == 1000.0
+
+
+async def test_what_is_in_use_is_given_away_only_when_the_batch_is_done(clock: Clock) -> None:
+    """Others have come: nothing new is begun with it at once, and it stays ours until what was begun has ended."""
+    nodes, outbox = FakeNodes(1), FakeOutbox("a")
+    async with running(make(outbox, nodes)) as leases:
+        async with asyncio.timeout(5):
+            await leases.gained.wait()
+        with leases.using({15}):
+            nodes.count = 2
+            await eventually(lambda: len(outbox.holders) == 9)
+            assert 15 in outbox.holders
+            assert sorted(leases.held()) == list(range(8))
+            clock.now += LEASE_MS / 1000 - MARGIN_S
+            await eventually(lambda: len(leases.held()) == 8)  # renewed
+            assert 15 in outbox.holders
+        await eventually(lambda: len(outbox.holders) == 8)

@@ -5,7 +5,18 @@ import json
 import pytest
 
 from comet import room as rooms
-from comet.room import DELIVERED, DROPPED, DUPLICATE, HELD, HELD_BURSTS, MERGED_BYTES, RING_BYTES, RING_MESSAGES, Room
+from comet.room import (
+    DELIVERED,
+    DROPPED,
+    DUPLICATE,
+    HELD,
+    HELD_BURSTS,
+    HELD_BYTES,
+    MERGED_BYTES,
+    RING_BYTES,
+    RING_MESSAGES,
+    Room,
+)
 from common.positions import Position
 from tests.support.rooms import Recorder, burst, write_out
 
@@ -156,6 +167,24 @@ def test_only_so_much_is_held() -> None:
     assert len(room.held) == HELD_BURSTS
     assert room.offer(burst(1, 9), "pubsub") == DELIVERED
     assert room.position == Position(1, 9 + HELD_BURSTS)
+
+
+def test_only_so_many_bytes_are_held() -> None:
+    """Past HELD_BYTES a burst is dropped: the stream has it. What was released makes room again."""
+    room = live()
+    size = HELD_BYTES // 4
+    assert [room.offer(burst(seq, size=size), "pubsub") for seq in range(3, 7)] == [HELD, HELD, HELD, DROPPED]
+    room.offer(burst(1, 2), "pubsub")
+    assert (room.position, room.held) == (Position(1, 5), {})
+    assert [room.offer(burst(seq, size=size), "pubsub") for seq in range(7, 11)] == [HELD, HELD, HELD, DROPPED]
+
+
+def test_of_two_held_at_the_same_seq_the_one_that_tells_more_is_kept() -> None:
+    """A longer cut, and one of a later epoch: the earlier one's may have been lost."""
+    room = live(seq=5)
+    for one in (burst(8, 2), burst(8), burst(9, epoch=1), burst(9, epoch=2)):
+        assert room.offer(one, "push") == HELD
+    assert [(one.epoch, one.count) for one, _ in room.held.values()] == [(1, 2), (2, 1)]
 
 
 # -- the ring ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from comet import session as module
 from comet.membership import Membership
 from comet.presence import Presences
 from comet.room import Room
-from comet.session import BACKLOG_FRAMES, Context, Session
+from comet.session import BACKLOG_BYTES, BACKLOG_FRAMES, Context, Session
 from comet.transport import Transport
 from common.envelope import User
 from common.errors import Overloaded, Unavailable
@@ -44,6 +44,10 @@ class FakeTransport:
     def fail(self, code: int, reason: str) -> None:
         """As Transport.fail."""
         self.close(code, reason)
+
+    def cut_off(self) -> None:
+        """As Transport.cut_off."""
+        self.close(4001, "slow consumer")
 
     def rest(self, _seconds: float) -> None:
         """As Transport.rest."""
@@ -241,6 +245,23 @@ async def test_a_socket_is_not_read_while_too_much_waits(rig: Rig) -> None:
     assert rig.store.contents == [str(i) for i in range(BACKLOG_FRAMES + 10)]
 
 
+async def test_a_socket_is_not_read_while_too_many_bytes_wait(rig: Rig) -> None:
+    """Past BACKLOG_BYTES, however few frames they are; nothing of it is lost."""
+    rig.presences.gate.clear()
+    rig.receive("joinRoom", roomId="room_1")
+    content = "x" * (BACKLOG_BYTES // 5)
+    for _ in range(4):
+        rig.say(content)
+    assert rig.transport.reading
+    for _ in range(2):
+        rig.say(content)
+    assert not rig.transport.reading
+    rig.presences.gate.set()
+    await rig.node.settle()
+    assert rig.transport.reading
+    assert rig.store.contents == [content] * 6
+
+
 async def test_a_backlog_of_frames_that_each_wait_is_worked_through(rig: Rig) -> None:
     """One after the other; the socket is read again as soon as there is room."""
     for i in range(BACKLOG_FRAMES + 5):
@@ -268,7 +289,34 @@ async def test_nothing_is_delivered_before_the_hello() -> None:
         assert seen == list(range(1, rig.store.tail + 1))
 
 
+async def test_what_is_kept_back_before_the_hello_is_bounded() -> None:
+    """A busy room among many that take long: past the outbound limit the session is cut off, as any slow one."""
+    async with rigged(outbound_bytes=65_536) as rig:
+        FakeStore.append(rig.store, 3)
+        rig.store.on_read = lambda: rig.node.bring(FakeStore.append(rig.store, 10, size=5000))
+        await rig.begin("room_1", "room_2", "room_3", "room_4")
+        assert rig.transport.closed == [4001]
+        assert rig.session.ended
+        assert rig.frames == []
+
+
 # -- rooms ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_node_without_memory_lets_nobody_open_a_further_room(rig: Rig) -> None:
+    """`overloaded`, with the ref; rooms that the node has may still be joined, and it ends with the shortage."""
+    await rig.enter("room_1")
+    rig.context.full = True
+    rig.receive("joinRoom", roomId="room_2", ref="r2")
+    rig.say("x", room="room_2", ref="r3")
+    assert rig.codes == [("overloaded", "r2"), ("overloaded", "r3")]
+    rig.receive("joinRoom", roomId="room_1")
+    rig.say("x")
+    rig.context.full = False
+    rig.receive("joinRoom", roomId="room_2")
+    await rig.node.settle()
+    assert rig.kinds == ["error", "error", "joined", "joined"]
+    assert rig.store.contents == ["x"]
 
 
 async def test_sending_joins_first(rig: Rig) -> None:

@@ -25,7 +25,9 @@ LOG = Log(epoch=30, tail=12, first=3, epochs=((10, 1), (20, 5), (30, 9)))
         (10, 0, False),
         (0, 0, False),
         (0, 2, False),  # nobody has been at (0, 2)
-        (15, 3, False),  # an epoch that never was
+        (15, 4, True),  # an epoch that was lost with all that was sent in it, as nobody can tell otherwise
+        (15, 5, False),  # it saw one of those messages
+        (5, 2, False),  # an epoch older than all that are kept: what followed it is not known
         (40, 12, False),  # one that is not yet
     ],
 )
@@ -52,27 +54,44 @@ def test_the_rule_at_its_edges(log: Log, since: Position, recovers: bool) -> Non
 
 @given(data=st.data())
 def test_the_rule_against_a_model(data: st.DataObject) -> None:
-    """Who saw exactly a log's messages up to s, in whichever epoch, recovers if and only if all behind is still there.
+    """Who was at a position recovers if and only if all that he saw is still so, and all behind it still there.
 
-    The model: a history in which Redis sometimes restarts and sometimes loses its tail first; a client saw a prefix of
-    what was the log at some moment, and recovers if that prefix is one of the log's now, and nothing behind is trimmed.
+    The model: Redis sometimes restarts, sometimes loses its tail first (with what meta said of it), and whoever looks
+    next, reader or writer, opens an epoch. A position stands for the log as it was then, message by message; it is
+    good as long as that is what the log begins with now, and nothing behind it is trimmed.
     """
-    log: list[tuple[int, int]] = []  # (epoch, a number that no other message has)
+    log: list[tuple[int, int]] = []  # (epoch, seq): no two messages of a run share one
     epochs: list[tuple[int, int]] = []
-    seen: set[tuple[tuple[int, int], ...]] = set()
-    for step in range(data.draw(st.integers(1, 6))):
-        lost = data.draw(st.integers(0, 2))
-        log = log[: len(log) - lost]
-        epochs = [*(pair for pair in epochs if pair[1] <= len(log)), (step + 1, len(log) + 1)]  # meta lost it too
-        for number in range(data.draw(st.integers(1, 4))):
-            log.append((step + 1, step * 10 + number))
-            seen.add(tuple(log))
+    seen: dict[Position, tuple[tuple[int, int], ...]] = {}
+    for epoch in range(1, data.draw(st.integers(2, 12))):
+        lost = data.draw(st.integers(0, 3)) if epoch > 1 else 0
+        log = log[: max(1, len(log) - lost)]
+        if lost:
+            epochs = [pair for pair in epochs if pair[1] <= len(log)]
+        epochs.append((epoch, len(log) + 1))
+        seen[Position(epoch, len(log))] = tuple(log)
+        for _ in range(data.draw(st.integers(epoch == 1, 4))):
+            log.append((epoch, len(log) + 1))
+            seen[Position(epoch, len(log))] = tuple(log)
     first = data.draw(st.integers(1, len(log) + 1))
     told = Log(epochs[-1][0], len(log), first, tuple(epochs))
-    for prefix in seen:
-        is_prefix = tuple(log[: len(prefix)]) == prefix
-        expected = is_prefix and len(prefix) >= first - 1
-        assert told.recovers(Position(prefix[-1][0], len(prefix))) is expected
+    for at, prefix in seen.items():
+        expected = tuple(log[: len(prefix)]) == prefix and len(prefix) >= first - 1
+        assert told.recovers(at) is expected, (at, told)
+
+
+@given(epochs=st.integers(17, 40), seq=st.integers(0, 60), epoch=st.integers(0, 40), sent=st.lists(st.integers(0, 3)))
+def test_of_many_epochs_the_oldest_are_forgotten_and_nobody_is_told_wrong(
+    epochs: int, seq: int, epoch: int, sent: list[int]
+) -> None:
+    """Meta keeps sixteen: who stands in an older one starts anew, though nothing of his may be lost."""
+    tail, pairs = 0, []
+    for number in range(1, epochs + 1):
+        pairs.append((number, tail + 1))
+        tail += sent[number % len(sent)] if sent else 1
+    whole, kept = Log(epochs, tail, 1, tuple(pairs)), Log(epochs, tail, 1, tuple(pairs[-16:]))
+    at = Position(epoch, seq)
+    assert kept.recovers(at) is (whole.recovers(at) and (epoch >= kept.epochs[0][0] or seq == 0))
 
 
 def test_epochs_are_read_as_meta_keeps_them() -> None:

@@ -1,6 +1,7 @@
 """A consumer: what it fetches, when it stops to, and how it leaves. Kafka is a fake."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -280,6 +281,29 @@ async def test_before_partitions_are_shared_out_anew_what_is_in_flight_is_finish
     await sink.until(2)
     sink.records[1].settle(PUSHED)
     await eventually(lambda: member.committed == {P0: 5})
+
+
+async def test_stopped_for_longer_than_the_group_waits_it_commits_nothing_and_joins_anew(
+    consumer: Consumer, kafka: Kafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another may have its partitions and be ahead; Kafka itself is not relied upon to refuse."""
+    (member,) = kafka.members
+    member.put(P0, _room(0))
+    await sink.until(1)
+    monkeypatch.setattr(module, "BEAT_S", 60)
+    await asyncio.sleep(0.25)  # the beat that was under way
+    monkeypatch.setattr(consumer, "_beat_at", 0.0)  # as it was when the process was stopped
+    sink.records[0].settle(PUSHED)
+    await kafka.revoke()
+    assert member.committed == {}
+    monkeypatch.setattr(consumer, "_thrown_out", True)  # what the next beat finds
+    await eventually(lambda: len(kafka.members) == 2)
+    assert member.committed == {}
+    monkeypatch.setattr(consumer, "_beat_at", time.monotonic())
+    kafka.members[1].put(P0, _room(0))
+    await sink.until(2)
+    sink.records[1].settle(PUSHED)
+    await eventually(lambda: kafka.members[1].committed == {P0: 1})
 
 
 async def test_asked_to_stop_it_finishes_what_is_in_flight_commits_and_leaves(kafka: Kafka, sink: Sink) -> None:

@@ -76,6 +76,18 @@ async def test_a_name_that_nobody_knows_is_looked_for_once(directory: Directory,
     assert registry.asked == 2
 
 
+async def test_many_who_ask_who_lives_ask_once(
+    directory: Directory, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was heard a moment ago is still true; what was heard before that is not."""
+    for _ in range(3):
+        await directory.refresh_if_old()
+    assert registry.asked == 1
+    monkeypatch.setattr("job.directory.time.monotonic", lambda: float("inf"))
+    await directory.refresh_if_old()
+    assert registry.asked == 2
+
+
 async def test_without_redis_it_is_blind_and_keeps_who_it_knew(
     directory: Directory, registry: FakeRegistry, fleet: FakeFleet, health: Health
 ) -> None:

@@ -68,6 +68,10 @@ class World:
         """Ask."""
         self.refreshed += 1
 
+    async def refresh_if_old(self) -> None:
+        """Ask, and find whoever lives."""
+        self.known |= self.pushers.keys()
+
     async def look_for(self, names: Collection[str]) -> None:
         """Find whoever lives."""
         self.known |= set(names) & self.pushers.keys()
@@ -192,6 +196,12 @@ async def test_a_node_not_seen_yet_is_looked_for_and_a_dead_one_is_nobody(world:
     """The directory is asked before the record is given away."""
     await dispatch({"type": ROOM, "room": "late"}, {"type": ROOM, "room": "ghostly"})
     assert world.got() == {"c": [0], "b": [1]}
+
+
+async def test_a_broadcast_reaches_a_node_that_just_came(world: World, dispatch: Dispatch) -> None:
+    """What is for everybody has no room or user whose place would name the node: the directory is asked."""
+    await dispatch({"type": BROADCAST})
+    assert world.got() == {"a": [(0, [])], "b": [(0, [])], "c": [(0, [])]}
 
 
 async def test_with_no_node_registered_all_goes_to_the_stand_ins(world: World, dispatch: Dispatch) -> None:

@@ -35,7 +35,7 @@ def test_an_id_is_kept_and_without_any_the_place_in_kafka_is_the_id() -> None:
     assert with_id.proto is not None
     assert with_id.proto.id == "mine"
     assert without.proto is not None
-    assert without.proto.id == "t/3/7"
+    assert without.proto.id == "t/3/7@0"
 
 
 def test_additions_may_all_be_absent() -> None:

@@ -1,0 +1,484 @@
+"""The Python client: rooms that are followed without a hole or a repeat, and messages that are sent exactly once.
+
+    async with ChatClient("ws://localhost:8082/", name="Alice", rooms=["room_001"]) as chat:
+        ack = await chat.send("room_001", "Hello")        # stored, whatever happens from now on
+        async for event in chat:                          # Message, Hole, Presence, System, Connected, Reconnecting
+            ...
+
+Connections come and go: after each loss the client connects again (client_link.py), joins its rooms where it stood
+(client_room.py) and sends again what was not acked, with the same `ref`, which the server stores only once. What the
+server refuses for the moment is tried again after a jittered wait; until then nothing else is sent either.
+
+Bounds: `unacked_limit` messages wait for their acks, past it `send` waits; `events_limit` events wait to be read, past
+it the oldest is dropped and told (client_events.py).
+"""
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from chatroom.client_events import EventQueue
+from chatroom.client_link import Link, LinkOptions, Trace, Waits, parse
+from chatroom.client_room import RoomView, without_position
+from chatroom.client_types import (
+    CLOSED_BY_US,
+    Ack,
+    Connected,
+    Disconnected,
+    Event,
+    Hole,
+    Joined,
+    Message,
+    Presence,
+    Reconnecting,
+    Removed,
+    System,
+)
+from chatroom.client_unacked import Outgoing, Unacked
+from common import ids
+from common.envelope import User
+from common.errors import BadRequest, ChatError, Forbidden, Internal, Overloaded, RateLimited, TooLarge, Unavailable
+from common.positions import Position
+
+__all__ = [
+    "Ack",
+    "ChatClient",
+    "Connected",
+    "Disconnected",
+    "Event",
+    "Hole",
+    "Joined",
+    "Message",
+    "Position",
+    "Presence",
+    "Reconnecting",
+    "Removed",
+    "System",
+    "User",
+]
+
+# Comet remembers a ref for COMET_REF_WINDOW_SECONDS (300): a message sent again later than that could be stored twice.
+ACK_TIMEOUT_S: Final = 240.0
+RETRY_FIRST_S: Final = 0.1
+RETRY_CAP_S: Final = 2.0
+INTERNAL_TRIES: Final = 5  # a fault of the server's may be one of this very message
+ERRORS: Final[dict[str, type[ChatError]]] = {
+    one.code: one for one in (BadRequest, TooLarge, Forbidden, RateLimited, Overloaded, Unavailable, Internal)
+}
+
+log = logging.getLogger("chatroom.client")
+
+
+class ChatClient:
+    """One user's client. Iterate over it for events; `send`, `join` and `leave` at the same time from anywhere.
+
+    `url` may be several: each new connection goes to the next. `uid` and `name` say who a guest is, `token` (a JWT)
+    who a user is where the server wants one. `rooms` are joined on entering. `trace` is shown every frame, as it is on
+    the wire: ("in" or "out", text).
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a choice of its own, named by those who make it
+        self,
+        url: str | Sequence[str],
+        *,
+        name: str | None = None,
+        uid: str | None = None,
+        token: str | None = None,
+        rooms: Iterable[str] = (),
+        open_timeout_s: float = 10.0,
+        ping_s: float = 20.0,
+        reconnect_first_s: float = 0.5,
+        reconnect_cap_s: float = 10.0,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
+        unacked_limit: int = 1000,
+        events_limit: int = 10_000,
+        rng: random.Random | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        rng = rng or random.Random()  # noqa: S311 - spreading load needs no secrecy
+        # A guest keeps its id over reconnects: refs are kept by user.
+        uid = None if token else uid or f"guest-{uuid.uuid4().hex[:12]}"
+        urls = [_with_query(one, uid, name) for one in ([url] if isinstance(url, str) else url)]
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        options = LinkOptions(headers, open_timeout_s, ping_s, trace)
+        self.me: User | None = None  # who the server says we are, from the first hello on
+        self._link = Link(urls, self, options, Waits(reconnect_first_s, reconnect_cap_s, rng))
+        self._first_rooms = list(dict.fromkeys(rooms))
+        self._ack_timeout_s = ack_timeout_s
+        self._events = EventQueue(events_limit)
+        self._views: dict[str, RoomView] = {}
+        self._joining: dict[str, list[asyncio.Future[Joined]]] = {}  # who waits for a room
+        self._leaving: dict[str, deque[asyncio.Future[None]]] = {}  # who waits for `left`
+        self._unacked = Unacked(unacked_limit)
+        self._refs = ids.Refs()
+        self._waits = Waits(RETRY_FIRST_S, RETRY_CAP_S, rng)
+        self._refused_at = 0.0
+        self._retry: asyncio.TimerHandle | None = None  # until then nothing is sent: the server refused something
+        self._opened = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._ended: BaseException | None = None
+
+    # -- its life ----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Connect and join the first rooms; a server that is away is waited for, so put a timeout around it.
+
+        Raises Disconnected when the server does not want this client, and what `join` raises.
+        """
+        self._running = asyncio.create_task(self._run(), name="chat-client")
+        try:
+            await self._until_opened()
+            async with asyncio.TaskGroup() as tasks:
+                for room in self._first_rooms:
+                    tasks.create_task(self.join(room))
+        except BaseExceptionGroup as group:
+            await self.close()
+            raise group.exceptions[0] from None
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; whoever still waits for an answer gets Disconnected. Does nothing the second time."""
+        self._end(Disconnected(CLOSED_BY_US, "closed by its owner"))
+        if self._running is not None and not self._running.done():
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    def drop(self) -> None:
+        """Cut the connection hard, as a lost network does: for tests. The client comes back by itself."""
+        self._link.drop()
+
+    async def _run(self) -> None:
+        try:
+            await self._link.run()
+        except Disconnected as e:
+            self._end(e)
+        except Exception as e:
+            log.exception("The client failed")
+            self._end(e)
+
+    async def _until_opened(self) -> None:
+        await self._opened.wait()
+        self._check_alive()
+
+    def _end(self, fault: BaseException) -> None:
+        """Fail whoever waits: there will be no more answers."""
+        if self._ended is not None:
+            return
+        self._ended = fault
+        if self._retry is not None:
+            self._retry.cancel()
+        self._opened.set()
+        self._events.end(fault)
+        for one in self._unacked:
+            one.fail(fault)
+        for room in list(self._joining):
+            self._tell_joining(room, fault)
+        for left in (one for some in self._leaving.values() for one in some if not one.done()):
+            left.set_result(None)
+
+    def _check_alive(self) -> None:
+        if self._ended is not None:
+            raise self._ended
+        if self._running is None:
+            raise RuntimeError("enter the client first: async with ChatClient(...)")
+
+    # -- what it shows -----------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._link.is_open
+
+    @property
+    def reconnects(self) -> int:
+        """How many times it connected after the first."""
+        return max(0, self._link.opened - 1)
+
+    @property
+    def unacked(self) -> int:
+        """How many messages wait for their acks."""
+        return len(self._unacked)
+
+    @property
+    def rooms(self) -> dict[str, Position]:
+        """The rooms that are joined, and behind which message each stands: what `join` takes as `since`."""
+        return {room: view.position for room, view in self._views.items() if view.position is not None}
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield events, for one reader. Ends when the client is closed; raises Disconnected when the server ends it."""
+        return self._read_events()
+
+    async def _read_events(self) -> AsyncIterator[Event]:
+        while True:
+            try:
+                event = await self._events.get()
+            except Disconnected as e:
+                if e.code == CLOSED_BY_US:
+                    return
+                raise
+            yield event
+
+    # -- rooms -------------------------------------------------------------------------------------------------------
+
+    async def join(self, room: str, since: Position | None = None) -> Joined:
+        """Join a room and follow it; with `since`, from there on. Does nothing for a room that is joined.
+
+        Cancelled, it is joined nevertheless. Raises BadRequest or Forbidden when the server refuses it, Disconnected.
+        """
+        self._check_alive()
+        view = self._views.get(room)
+        if view is None:
+            view = self._views[room] = RoomView(room, since)
+        if view.live and view.position is not None:
+            return Joined(room, view.position, view.online)
+        joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
+        self._joining.setdefault(room, []).append(joined)
+        if self._retry is None:
+            self._ask(view)
+        return await joined
+
+    async def leave(self, room: str) -> None:
+        """Leave a room, once all that was sent to it is acked. Does nothing for a room that is not joined."""
+        self._check_alive()
+        await self._unacked.settled(room)
+        if self._views.pop(room, None) is None:
+            return
+        self._tell_joining(room, Forbidden(f"{room} was left meanwhile"))
+        if not self._link.is_open:
+            return
+        left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._leaving.setdefault(room, deque()).append(left)
+        self._link.send("leaveRoom", {"roomId": room})
+        await left
+
+    async def watch(self, room: str, *, on: bool = True) -> None:
+        """Be told who is in a joined room, whenever that changes, by Presence events. Raises KeyError if not joined."""
+        self._check_alive()
+        view = self._views[room]
+        view.watched = on
+        if view.live:
+            self._link.send("requestPresence", {"roomId": room, "watch": on})
+
+    def _ask(self, view: RoomView) -> None:
+        """Join a room, where it stood if it was joined before."""
+        if not self._link.is_open or view.asked is not None:
+            return
+        view.asked = self._refs.new()
+        payload: dict[str, Any] = {"roomId": view.room, "ref": view.asked}
+        if view.position is not None:
+            payload["since"] = {"epoch": view.position.epoch, "seq": view.position.seq}
+        self._link.send("joinRoom", payload)
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    async def send(self, room: str, text: str, ref: str | None = None) -> Ack:
+        """Send a message, joining the room first if need be; return when it is stored.
+
+        It is stored once, however often it has to be sent. Cancelled, it may have been stored or not: sending again
+        with the same `ref` within 4 minutes stores it once. Of several sends at a time, one that the server refused for
+        the moment may be stored behind later ones; await each where their order matters.
+
+        Raises TimeoutError when there is no ack within `ack_timeout_s` (stored or not), BadRequest (TooLarge too),
+        Forbidden, Internal, Disconnected.
+        """
+        async with asyncio.timeout(self._ack_timeout_s), self._unacked.place():
+            if room not in self._views:
+                await self.join(room)
+            self._check_alive()
+            one = self._unacked.add(ref or self._refs.new(), room, text)
+            try:
+                self._transmit(one)
+                return await one.acked
+            finally:
+                self._unacked.remove(one)
+
+    def _transmit(self, one: Outgoing) -> None:
+        """Send it unless its room is not joined now: sending would join it anew, and miss what came meanwhile."""
+        view = self._views.get(one.room)
+        if not one.sent and self._retry is None and self._link.is_open and view is not None and view.live:
+            one.sent = True
+            self._link.send("clientMessages", {"roomId": one.room, "content": one.text, "ref": one.ref})
+
+    def _refused(self) -> None:
+        """Hold everything back for a while: the server can't take it now."""
+        if self._retry is None and self._ended is None:
+            now = time.monotonic()
+            if now - self._refused_at > 2 * RETRY_CAP_S:
+                self._waits.reset()
+            self._refused_at = now
+            self._retry = asyncio.get_running_loop().call_later(self._waits.next_s(), self._try_again)
+
+    def _try_again(self) -> None:
+        """Ask again for all rooms and send all messages that have to."""
+        self._retry = None
+        for view in self._views.values():
+            if not view.live:
+                self._ask(view)
+        for one in self._unacked:
+            self._transmit(one)
+
+    # -- what the link reports ---------------------------------------------------------------------------------------
+
+    def on_open(self, hello: dict[str, Any]) -> None:
+        """Join all rooms where they stood; messages follow as each is joined."""
+        me = hello.get("me") or {}
+        self.me = User(str(me.get("id", "")), str(me.get("username", "")))
+        self._events.put(Connected(str(hello.get("node", "")), self.me))
+        if self._retry is not None:
+            self._retry.cancel()
+        self._try_again()
+        self._opened.set()
+
+    def on_lost(self, code: int, reason: str, wait_s: float) -> None:
+        """Forget what the connection knew."""
+        for view in self._views.values():
+            view.lost()
+        for one in self._unacked:
+            one.sent = False
+        for left in (one for some in self._leaving.values() for one in some if not one.done()):
+            left.set_result(None)  # nothing is joined any more
+        self._leaving.clear()
+        self._events.put(Reconnecting(code, reason, wait_s))
+
+    def on_text(self, text: str) -> None:
+        """Deal with a frame."""
+        frame = parse(text)
+        receive = self._RECEIVERS.get(frame[0]) if frame is not None else None
+        if frame is None or receive is None:
+            self._events.put(System(text))
+            return
+        try:
+            receive(self, frame[1])
+        except (AttributeError, KeyError, TypeError, ValueError) as e:  # a backend may push anything to everybody
+            log.warning("A frame that can't be understood: %r in %.200s", e, text)
+            self._events.put(System(text))
+
+    # -- one method a frame type -------------------------------------------------------------------------------------
+
+    def _on_server_messages(self, payload: dict[str, Any]) -> None:
+        view = self._views.get(payload["roomId"])
+        if "epoch" not in payload:
+            self._show(without_position(payload))
+        elif view is not None:
+            was_live = view.live
+            self._show(view.on_messages(payload))
+            if was_live and not view.live:
+                self._fell_behind(view)
+
+    def _on_joined(self, payload: dict[str, Any]) -> None:
+        room = payload["roomId"]
+        view = self._views.get(room)
+        if view is None:
+            if not self._leaving.get(room):  # joined by a message whose sender is gone
+                self._link.send("leaveRoom", {"roomId": room})
+            return
+        self._show(view.on_joined(payload))
+        if not view.live or view.position is None:
+            self._fell_behind(view)
+            return
+        self._tell_joining(room, Joined(room, view.position, view.online))
+        if view.watched:
+            self._link.send("requestPresence", {"roomId": room, "watch": True})
+        for one in self._unacked.of(room):
+            self._transmit(one)
+
+    def _fell_behind(self, view: RoomView) -> None:
+        log.warning("A message of %s is missing behind %s; it is joined again", view.room, view.position)
+        self._refused()
+
+    def _tell_joining(self, room: str, answer: Joined | BaseException) -> None:
+        for joining in self._joining.pop(room, ()):
+            if joining.done():  # cancelled
+                continue
+            if isinstance(answer, Joined):
+                joining.set_result(answer)
+            else:
+                joining.set_exception(answer)
+
+    def _show(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._events.put(event)
+
+    def _on_left(self, payload: dict[str, Any]) -> None:
+        waiting = self._leaving.get(payload["roomId"])
+        if waiting:
+            left = waiting.popleft()
+            if not waiting:
+                del self._leaving[payload["roomId"]]
+            if not left.done():
+                left.set_result(None)
+
+    def _on_ack(self, payload: dict[str, Any]) -> None:
+        self._unacked.ack(payload)
+
+    def _on_presence(self, payload: dict[str, Any]) -> None:
+        users = tuple(User(one["id"], one["username"]) for one in payload["users"])
+        self._events.put(Presence(payload["roomId"], payload["onlineCount"], users))
+
+    def _on_error(self, payload: dict[str, Any]) -> None:
+        ref, fault = payload.get("ref"), ERRORS.get(payload["code"], BadRequest)(payload["message"])
+        one = self._unacked.get(ref)
+        view = next((view for view in self._views.values() if ref and ref in {view.asked, view.answered}), None)
+        if one is not None:
+            self._send_failed(one, fault)
+        elif view is not None:
+            self._join_failed(view, fault)
+        else:
+            log.warning("The server reports an error: %s, %s", payload["code"], payload["message"])
+
+    def _send_failed(self, one: Outgoing, fault: ChatError) -> None:
+        one.faults += isinstance(fault, Internal)
+        if fault.retriable or (isinstance(fault, Internal) and one.faults < INTERNAL_TRIES):
+            one.sent = False
+            self._refused()
+        else:
+            one.fail(fault)
+
+    def _join_failed(self, view: RoomView, fault: ChatError) -> None:
+        view.lost()
+        if fault.retriable or isinstance(fault, Internal):
+            self._refused()
+            return
+        del self._views[view.room]
+        if view.position is not None:
+            self._events.put(Removed(view.room, fault.message))
+        for one in self._unacked.of(view.room):
+            one.fail(fault)
+        self._tell_joining(view.room, fault)
+
+    _RECEIVERS: ClassVar[dict[str, Callable[["ChatClient", dict[str, Any]], None]]] = {
+        "serverMessages": _on_server_messages,
+        "joined": _on_joined,
+        "left": _on_left,
+        "ack": _on_ack,
+        "presence": _on_presence,
+        "error": _on_error,
+        "hello": lambda _self, _payload: None,
+        "pong": lambda _self, _payload: None,
+    }
+
+
+def _with_query(url: str, uid: str | None, name: str | None) -> str:
+    """Return the URL to connect to: no room is joined by connecting, each is joined where it stood."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
+        raise ValueError(f"{url!r} is no WebSocket URL such as ws://localhost:8082/")
+    query = dict(parse_qsl(parts.query)) | {"rooms": ""}
+    query |= {key: value for key, value in (("uid", uid), ("name", name)) if value is not None}
+    return urlunsplit(parts._replace(path=parts.path or "/", query=urlencode(query)))

@@ -1,0 +1,1 @@
+"""Faults under load, and a ledger that says what became of every message: `make chaos`."""

@@ -1,0 +1,170 @@
+"""Services with one promise broken on purpose, so that the checker can show that it would notice: `make chaos-mutants`.
+
+`python -m tests.chaos.mutants <mutant> comet|logic|job [options]` runs the service with the mutant switched on.
+Nothing of this is in the services themselves.
+"""
+
+import asyncio
+import hashlib
+import random
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+from comet import forwarder
+from comet.hub import Hub
+from comet.leases import Leases
+from common import outbox
+from common.envelope import User
+from common.store import Appended, Store
+from job.progress import Progress
+
+BODY_AT: Final = 16  # in an append's arguments: 5 keys, 10 values, then content and body of each message
+LATE_S: Final = 0.03  # at most, for a publish that is a step of its own
+
+
+def _swap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put in place of `owner.name` what `make` returns, given the original."""
+    setattr(owner, name, make(getattr(owner, name)))
+
+
+def commit_before_push() -> None:
+    """Commit what was fetched, pushed or not."""
+
+    def make(advance: Any) -> Any:
+        def mutant(self: Progress) -> int:
+            advance(self)
+            return max(self.position, self._next)
+
+        return mutant
+
+    _swap(Progress, "advance", make)
+
+
+def ack_before_append() -> None:
+    """Answer at once with what the next position will most likely be."""
+    seqs: dict[str, int] = {}
+
+    def make(append: Any) -> Any:
+        def mutant(self: Store, room: str, user: User, contents: list[str], *more: Any, **options: Any) -> Any:
+            append(self, room, user, contents, *more, **options).add_done_callback(_ignore)
+            first = seqs.get(room, 0) + 1
+            seqs[room] = first + len(contents) - 1
+            answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+            now_ms = time.time_ns() // 1_000_000
+            answer.set_result(Appended(now_ms, first, [f"{now_ms}-{i}" for i in range(len(contents))]))
+            return answer
+
+        return mutant
+
+    _swap(Store, "append", make)
+
+
+def _ignore(answer: asyncio.Future[Appended]) -> None:
+    answer.exception()
+
+
+def outbox_entry_dropped() -> None:
+    """Take an entry that Logic did not answer for as forwarded."""
+    _swap(forwarder, "SETTLED", lambda settled: (*settled, "failed", "skipped"))
+
+
+def hole_not_read() -> None:
+    """Wait for what is missing instead of reading it from the stream."""
+
+    async def nothing() -> bool:
+        return True
+
+    _swap(Hub, "_start_repair", lambda _: lambda self, _room: self._spawn(nothing()))
+
+
+def publish_outside_the_script() -> None:
+    """Store, and publish in a step of its own."""
+    line = "redis.pcall('PUBLISH', ARGV[1], position .. #ids .. '\\n' .. table.concat(messages, ','))"
+    publishing: set[asyncio.Task[None]] = set()
+
+    def make_init(init: Any) -> Any:
+        def mutant(self: Store, *parts: Any) -> None:
+            init(self, *parts)
+            assert line in self._append_script
+            self._append_script = self._append_script.replace(line, "1")
+            self._append_sha = hashlib.sha1(self._append_script.encode(), usedforsecurity=False).hexdigest()
+
+        return mutant
+
+    async def publish(self: Any, arguments: tuple[Any, ...], ack: str) -> None:
+        await asyncio.sleep(random.uniform(0, LATE_S))  # noqa: S311 - as the network would have it
+        epoch, first, *ids = ack.split(" ")
+        heads = (f'{{"id":"{one}","seq":{seq},"timestamp":{one[:13]},' for seq, one in enumerate(ids, int(first)))
+        bodies = arguments[BODY_AT::2]
+        messages = b",".join(head.encode() + body for head, body in zip(heads, bodies, strict=True))
+        await self._redis.publish(arguments[5], f"{epoch} {first} {len(ids)}\n".encode() + messages)
+
+    def make_ask(ask: Any) -> Any:
+        async def mutant(self: Store, batch: list[Any]) -> list[Any]:
+            answers: list[Any] = await ask(self, batch)
+            for append, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, list) and not answer[0]:
+                    task = asyncio.get_running_loop().create_task(publish(self, append.arguments, answer[1].decode()))
+                    publishing.add(task)
+                    task.add_done_callback(publishing.discard)
+            return answers
+
+        return mutant
+
+    _swap(Store, "__init__", make_init)
+    _swap(Store, "_ask", make_ask)
+
+
+def ref_forgotten() -> None:
+    """Take what is sent again for something new."""
+
+    def make(append: Any) -> Any:
+        def mutant(self: Store, room: str, user: User, contents: list[str], _ref: Any = None, **options: Any) -> Any:
+            return append(self, room, user, contents, None, **options)
+
+        return mutant
+
+    _swap(Store, "append", make)
+
+
+def stale_forwarder() -> None:
+    """Go on forwarding and removing what was ever ours."""
+    fence = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end"
+    ever: set[int] = set()
+
+    def make_hold(hold: Any) -> Any:
+        async def mutant(self: Leases, shard: int) -> None:
+            await hold(self, shard)
+            ever.update(self._until)
+
+        return mutant
+
+    def make_remove(script: str) -> str:
+        assert fence in script
+        return script.replace(fence, "")
+
+    _swap(Leases, "_hold", make_hold)
+    _swap(Leases, "held", lambda _: lambda _self: sorted(ever))
+    _swap(outbox, "_REMOVE", make_remove)
+
+
+MUTANTS: Final[dict[str, Callable[[], None]]] = {
+    mutant.__name__: mutant
+    for mutant in (
+        commit_before_push,
+        ack_before_append,
+        outbox_entry_dropped,
+        hole_not_read,
+        publish_outside_the_script,
+        ref_forgotten,
+        stale_forwarder,
+    )
+}
+
+if __name__ == "__main__":
+    _, name, service, *options = sys.argv
+    MUTANTS[name]()
+    sys.exit(import_module(f"{service}.app").main(options))

@@ -1,0 +1,83 @@
+"""A run: scheduled faults under load, one after another, with progress; then the verdict and the report."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import click
+
+from chatroom.guard import Guard
+from tests.chaos import report
+from tests.chaos.faults import KINDS
+from tests.chaos.gather import versions
+from tests.chaos.schedule import Planned
+from tests.chaos.stage import Demand, Stage, staged
+from tests.chaos.verdict import Verdict
+
+PROGRESS_S: Final = 1.0
+QUIET_PROGRESS_S: Final = 10.0  # where nobody watches, as in CI
+CALM_S: Final = 3.0  # of load after the last fault
+CLEAR: Final = "\r\x1b[K"
+
+
+async def run(  # noqa: PLR0913, PLR0917 - what the command line chooses
+    guard: Guard, directory: Path, plan: Sequence[Planned], demand: Demand, seed: int, messages: int, out: Path
+) -> Verdict:
+    """Let the planned faults strike, go on until so many messages are acked, judge, and write the report."""
+    click.echo("Starting Redis, Kafka, Logic, three Comets, two Jobs, and the load")
+    async with staged(guard, directory, demand, seed) as stage, _progress(stage, len(plan)):
+        for fault in plan:
+            await asyncio.sleep(fault.pause_s)
+            await stage.strike(fault.number, fault.kind, KINDS[fault.kind](stage.cluster, Random(fault.seed)))  # noqa: S311 - reproducible, not secret
+            _say(stage.evidence.faults[-1].what)
+        await asyncio.sleep(CALM_S)
+        while stage.load.acked < messages:
+            await asyncio.sleep(PROGRESS_S)
+        _say("The load ends; waiting until everything has arrived, then reading it all")
+        verdict = await stage.finish()
+        command = f'make chaos ARGS="--seed {seed} --faults {len(plan)} --messages {messages}"'
+        found = await versions(stage.cluster.redis_server.port)
+    path = report.write(out, stage.evidence, verdict, seed=seed, command=command, versions=found, load=str(demand))
+    click.echo(f"{path.read_text()}\nIt is in {path}")
+    return verdict
+
+
+def _say(text: str) -> None:
+    """Print a line of its own, whatever the progress line shows."""
+    click.echo(f"{CLEAR}{text}" if sys.stdout.isatty() else text)
+
+
+@asynccontextmanager
+async def _progress(stage: Stage, faults: int) -> AsyncIterator[None]:
+    async def show() -> None:
+        began, before, acked = time.monotonic(), time.monotonic(), stage.load.acked
+        while True:
+            await asyncio.sleep(PROGRESS_S if sys.stdout.isatty() else QUIET_PROGRESS_S)
+            now = time.monotonic()
+            rate, before, acked = (stage.load.acked - acked) / (now - before), now, stage.load.acked
+            line = report.progress_line(
+                now - began,
+                done=len(stage.evidence.faults),
+                of=faults,
+                now=stage.striking,
+                acked=acked,
+                delivered=stage.load.delivered,
+                outstanding=stage.load.outstanding,
+                rate=rate,
+            )
+            if sys.stdout.isatty():
+                click.echo(f"{CLEAR}{line}", nl=False)
+            else:
+                click.echo(line)
+
+    showing = asyncio.get_running_loop().create_task(show())
+    try:
+        yield
+    finally:
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)

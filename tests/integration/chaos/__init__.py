@@ -1,0 +1,1 @@
+"""The chaos harness's own parts against real servers: what judges the product must not be wrong itself."""

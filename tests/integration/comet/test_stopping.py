@@ -1,0 +1,168 @@
+"""SIGTERM: the node leaves in order and in time, whatever hangs, and its clients lose nothing."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from chatroom.guard import Guard
+from common import keys
+from common.registry import Registry
+from tests.support.comet_program import CometProgram
+from tests.support.crowd import RawClient, crowd
+from tests.support.eventually import eventually
+from tests.support.logic_standin import LogicStandin, serving
+from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+ROOM = "room_1"
+DRAIN_S = 4.0
+CLIENTS = 40
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Freeze a program while inside."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def started(guard: Guard, directory: Path, redis_url: str, **chosen: object) -> AsyncIterator[CometProgram]:
+    """Run a node while inside."""
+    program = CometProgram(guard, directory, redis_url, files=0, drain_seconds=DRAIN_S, **chosen)
+    await asyncio.to_thread(program.start)
+    try:
+        yield program
+    finally:
+        await asyncio.to_thread(program.kill)
+
+
+async def stop(program: CometProgram) -> int:
+    """SIGTERM it and return its exit code; it has its drain_seconds, and what an end takes on a busy machine."""
+    async with asyncio.timeout(DRAIN_S + 4):
+        return await asyncio.to_thread(program.terminate)
+
+
+async def until_closed(clients: list[RawClient]) -> list[int | None]:
+    """Wait until all are, and return their codes."""
+    for client in clients:
+        await client.until(lambda: client.closed)  # noqa: B023 - awaited within the round
+    return [client.close_code for client in clients]
+
+
+async def test_it_leaves_in_order(guard: Guard, tmp_path: Path, redis_url: str) -> None:
+    """Out of the registry and deaf before the first client is closed; 1012 for all, spread; no lease is left."""
+    async with (
+        started(guard, tmp_path, redis_url) as program,
+        crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients,
+        Redis.from_url(redis_url, protocol=2) as redis,
+    ):
+        registry = Registry(redis, 16)
+        leases = [keys.lease(shard) for shard in range(16)]
+
+        async def forwards() -> bool:
+            return await redis.exists(*leases) == len(leases)
+
+        await eventually(forwards)
+        assert len(await registry.nodes()) == 1
+        stopping = asyncio.create_task(stop(program))
+        async with asyncio.timeout(10):
+            while not any(client.closed for client in clients):
+                await asyncio.sleep(0.001)
+        assert sum(client.closed for client in clients) < CLIENTS / 2
+        assert await registry.nodes() == {}
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
+            await RawClient.connect(program.port)
+        assert await until_closed(clients) == [1012] * CLIENTS
+        assert await stopping == 0
+        assert await redis.exists(*leases) == 0
+        assert "Traceback" not in program.log
+
+
+async def test_what_it_took_is_acked_before_it_closes(guard: Guard, tmp_path: Path, redis_url: str) -> None:
+    """Clients that send all the time: what was not acked was not stored, and nobody got an error."""
+    stored: list[str] = []
+    async with (
+        started(guard, tmp_path, redis_url, rate_burst_messages=100_000) as program,
+        crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients,
+    ):
+        sent = 0
+
+        async def load() -> None:
+            nonlocal sent
+            while not all(client.closed for client in clients):
+                for i, client in enumerate(clients):
+                    if not client.closed:
+                        client.send("clientMessages", roomId=ROOM, content=f"{i} {sent}", ref=f"{i} {sent}")
+                        sent += 1
+                await asyncio.sleep(0.1)
+
+        loading = asyncio.create_task(load())
+        await clients[0].until(lambda: len(clients[0].of("ack")) > 10)
+        assert await stop(program) == 0
+        assert await until_closed(clients) == [1012] * CLIENTS
+        await loading
+    async with started(guard, tmp_path, redis_url) as program:
+        reader = await RawClient.connect(program.port, "rooms=")
+        await reader.until_frame("hello")
+        reader.on_message = lambda message: stored.append(message["content"])
+        reader.send("joinRoom", roomId=ROOM, since={"epoch": 0, "seq": 0})
+        await reader.until_frame("joined")
+        reader.send("ping")
+        await reader.until_frame("pong")
+        reader.abort()
+    acked = {ack["ref"] for client in clients for ack in client.of("ack")}
+    assert acked == set(stored)
+    assert len(stored) == len(acked) <= sent
+    assert [error for client in clients for error in client.of("error")] == []
+
+
+async def test_it_ends_in_time_although_redis_is_frozen(guard: Guard, tmp_path: Path, own_redis: RedisServer) -> None:
+    """Senders get `unavailable` with their ref, all get 1012, exit 0; what was refused is stored once by a retry."""
+    async with started(guard, tmp_path / "comet", own_redis.url) as program:
+        async with crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients:
+            with frozen(own_redis.pid):
+                for i, client in enumerate(clients[:10]):
+                    client.send("clientMessages", roomId=ROOM, content=str(i), ref=str(i))
+                clients[10].send("joinRoom", roomId="another")
+                assert await stop(program) == 0
+                assert await until_closed(clients) == [1012] * CLIENTS
+            refused = [client.of("error")[0] for client in clients[:10]]
+            assert [(error["code"], error["ref"]) for error in refused] == [("unavailable", str(i)) for i in range(10)]
+            assert [ack for client in clients for ack in client.of("ack")] == []
+        assert "Traceback" not in program.log
+        await asyncio.to_thread(program.start)
+        async with crowd(program.port, 10, f"rooms={ROOM}") as again:
+            for i, client in enumerate(again):
+                client.send("clientMessages", roomId=ROOM, content=str(i), ref=f"again {i}")
+            for client in again:
+                await client.until_frame("ack")
+
+
+async def test_it_ends_in_time_although_logic_is_frozen(guard: Guard, tmp_path: Path, redis_url: str) -> None:
+    """A batch is under way and is never answered: what was acked stays in the outbox for another node."""
+    async with serving(LogicStandin()) as logic:
+        logic.open.clear()
+        async with (
+            started(guard, tmp_path, redis_url, forward_url=logic.url, forward_timeout_seconds=60) as program,
+            crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients,
+        ):
+            clients[0].send("clientMessages", roomId=ROOM, content="x", ref="r")
+            await clients[0].until_frame("ack")
+            await eventually(lambda: logic.batches)
+            assert await stop(program) == 0
+            assert await until_closed(clients) == [1012] * CLIENTS
+            assert "Traceback" not in program.log
+        logic.open.set()
+        async with started(guard, tmp_path, redis_url, forward_url=logic.url):
+            await eventually(lambda: logic.contents(ROOM) == ["x"])

@@ -1,0 +1,175 @@
+"""Many clients that cost little: each a protocol on a raw socket that keeps no more than the seqs it saw.
+
+One of them may stop reading, with buffers so small that what it does not take lies with the server.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import orjson
+from websockets.frames import Frame, Opcode
+
+HANDSHAKE = (
+    "GET /?{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+SMALL_BYTES = 4096
+TIMEOUT_S = 20.0
+
+
+class RawClient(asyncio.Protocol):
+    """A session's other end."""
+
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self._unread = bytearray()
+        self._tcp: asyncio.Transport | None = None
+        self._changed = asyncio.Event()
+        self._shaken = False
+        self.seqs: list[int] = []  # of the messages in `joined` and `serverMessages`, as they came
+        self.frames: list[dict[str, Any]] = []  # of all other types
+        self.close_code: int | None = None
+        self.closed = False
+        self.on_message: Callable[[dict[str, Any]], None] = lambda _message: None
+
+    @classmethod
+    async def connect(cls, port: int, query: str = "rooms=", *, small: bool = False) -> Self:
+        """Connect; `small` buffers, where the client is going to read nothing."""
+        client = cls(query)
+        sock = socket.socket()
+        if small:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BYTES)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # by which the server's buffer is measured
+        sock.settimeout(0)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.sock_connect(sock, ("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            raise
+        await loop.create_connection(lambda: client, sock=sock)
+        return client
+
+    # -- what it does ------------------------------------------------------------------------------------------------
+
+    def send(self, kind: str, **payload: object) -> None:
+        """Send a frame."""
+        assert self._tcp is not None
+        text = json.dumps({"type": kind, "payload": payload}).encode()
+        self._tcp.write(Frame(Opcode.TEXT, text).serialize(mask=True))
+
+    def stop_reading(self) -> None:
+        """Read nothing from now on."""
+        assert self._tcp is not None
+        self._tcp.pause_reading()
+
+    def read_on(self) -> None:
+        """Read again."""
+        assert self._tcp is not None
+        self._tcp.resume_reading()
+
+    def abort(self) -> None:
+        """Hang up."""
+        if self._tcp is not None:
+            self._tcp.abort()
+
+    async def until(self, true: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
+        """Wait until it is true; asked whenever something came."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not true():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"not within {timeout_s} s; {len(self.seqs)} seqs, {self.frames[-3:]}") from None
+
+    async def until_frame(self, kind: str) -> dict[str, Any]:
+        """Wait for a frame of that type and return the payload of the first."""
+        await self.until(lambda: self.of(kind))
+        return self.of(kind)[0]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the payloads of the frames of that type."""
+        return [frame["payload"] for frame in self.frames if frame["type"] == kind]
+
+    # -- what asyncio calls ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for a WebSocket."""
+        self._tcp = transport  # type: ignore[assignment]  # uvloop's own class, registered nowhere
+        assert self._tcp is not None
+        self._tcp.write(HANDSHAKE.format(query=self._query).encode())
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came apart."""
+        self._unread += data
+        if not self._shaken:
+            head, end, rest = bytes(self._unread).partition(b"\r\n\r\n")
+            if not end:
+                return
+            assert b" 101 " in head, head
+            self._shaken, self._unread = True, bytearray(rest)
+        while self._take_frame():
+            pass
+        self._changed.set()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Take note."""
+        self.closed = True
+        self._changed.set()
+
+    def _take_frame(self) -> bool:
+        unread = self._unread
+        if len(unread) < 2:
+            return False
+        length, at = unread[1], 2
+        if length >= 126:
+            at = 4 if length == 126 else 10
+            length = int.from_bytes(unread[2:at], "big")
+        if len(unread) < at + length:
+            return False
+        opcode, body = unread[0] & 15, bytes(unread[at : at + length])
+        del unread[: at + length]
+        if opcode == Opcode.TEXT:
+            self._take(orjson.loads(body))
+        elif opcode == Opcode.PING:
+            self._answer(Opcode.PONG, body)
+        elif opcode == Opcode.CLOSE:
+            self.close_code = int.from_bytes(body[:2], "big")
+            self._answer(Opcode.CLOSE, body[:2])
+        return True
+
+    def _answer(self, opcode: Opcode, body: bytes) -> None:
+        if self._tcp is not None:
+            self._tcp.write(Frame(opcode, body).serialize(mask=True))
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        if frame["type"] not in {"joined", "serverMessages"}:
+            self.frames.append(frame)
+            return
+        messages = frame["payload"].pop("messages")
+        if frame["type"] == "joined":
+            self.frames.append(frame)
+        for message in messages:
+            self.seqs.append(message["seq"])
+            self.on_message(message)
+
+
+@asynccontextmanager
+async def crowd(port: int, count: int, query: str, *, small: bool = False) -> AsyncIterator[list[RawClient]]:
+    """Connect so many clients, a few at a time, each past its hello; hang up on the way out."""
+    clients: list[RawClient] = []
+    try:
+        for begin in range(0, count, 50):
+            few = [RawClient.connect(port, query, small=small) for _ in range(min(50, count - begin))]
+            clients += await asyncio.gather(*few)
+            for client in clients[begin:]:
+                await client.until_frame("hello")
+        yield clients
+    finally:
+        for client in clients:
+            client.abort()

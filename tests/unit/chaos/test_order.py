@@ -1,0 +1,51 @@
+"""Seqs that count up without holes, and every way in which they don't; faults that are to blame."""
+
+import pytest
+
+from tests.chaos.evidence import Struck
+from tests.chaos.order import slips
+from tests.chaos.verdict import CALM, DOUBLED, LOST, REORDERED
+from tests.chaos.windows import AFTERMATH_S, Windows
+
+
+@pytest.mark.parametrize(
+    ("seqs", "first", "last", "found"),
+    [
+        ([], None, None, []),
+        ([], 1, 0, []),
+        ([3, 4, 5], None, None, []),
+        ([1, 2, 3], 1, 3, []),
+        ([], 1, 3, [(LOST, 0, 1, 3)]),
+        ([2, 3], 1, None, [(LOST, 0, 1, 1)]),
+        ([1, 2], 1, 4, [(LOST, 2, 3, 4)]),
+        ([1, 5], 1, None, [(LOST, 1, 2, 4)]),
+        ([1, 2, 2, 3], 1, 3, [(DOUBLED, 2, 2, 2)]),
+        ([1, 3, 2, 4], 1, 4, [(REORDERED, 2, 2, 2)]),
+        ([2, 1, 3], None, None, [(REORDERED, 1, 1, 1)]),
+        ([4, 5, 6], 5, 6, [(DOUBLED, 0, 4, 4)]),
+        ([1, 4, 2, 4], 1, 5, [(REORDERED, 2, 2, 2), (DOUBLED, 3, 4, 4), (LOST, 1, 3, 3), (LOST, 4, 5, 5)]),
+    ],
+)
+def test_slips(seqs: list[int], first: int | None, last: int | None, found: list[tuple[str, int, int, int]]) -> None:
+    """Each is named once; what came late is not lost."""
+    assert [tuple(slip) for slip in slips(seqs, first, last)] == found
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "kind"),
+    [
+        (9.9, None, CALM),
+        (10.0, None, "a"),
+        (14.0 + AFTERMATH_S, None, "a"),
+        (14.1 + AFTERMATH_S, None, CALM),
+        (45.0, None, "c"),  # b's aftermath as well
+        (9.0, 11.0, "a"),
+        (39.0, 47.0, "b"),  # covers more of it than c
+        (0.0, 100.0, "b"),
+        (90.0, 100.0, CALM),
+    ],
+)
+def test_blame(begins: float, ends: float | None, kind: str) -> None:
+    """The fault that covers most of the time, the later of two that cover the same."""
+    faults = [Struck(2, "c", 44, 46, ""), Struck(0, "a", 10, 14, ""), Struck(1, "b", 38, 42.5, "")]
+    assert Windows(faults).blame(begins, ends) == kind
