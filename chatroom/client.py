@@ -6,8 +6,8 @@
             ...
 
 Connections come and go: after each loss the client connects again (client_link.py), joins its rooms where it stood
-(client_room.py) and sends again what was not acked, with the same `ref`, which the server stores only once. What the
-server refuses for the moment is tried again after a jittered wait; until then nothing else is sent either.
+(client_joins.py) and sends again what was not acked, with the same `ref`, which the server stores only once. What the
+server refuses for the moment is tried again after a jittered wait, until which nothing else is sent (client_pause.py).
 
 Bounds: `unacked_limit` messages wait for their acks, past it `send` waits; `events_limit` events wait to be read, past
 it the oldest is dropped and told (client_events.py).
@@ -16,17 +16,17 @@ it the oldest is dropped and told (client_events.py).
 import asyncio
 import logging
 import random
-import time
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from chatroom.client_events import EventQueue
+from chatroom.client_joins import Joins
 from chatroom.client_link import Link, LinkOptions, Trace, Waits, parse
-from chatroom.client_room import RoomView, without_position
+from chatroom.client_pause import Pause
+from chatroom.client_room import RoomView
 from chatroom.client_types import (
     CLOSED_BY_US,
     Ack,
@@ -113,14 +113,10 @@ class ChatClient:
         self._first_rooms = list(dict.fromkeys(rooms))
         self._ack_timeout_s = ack_timeout_s
         self._events = EventQueue(events_limit)
-        self._views: dict[str, RoomView] = {}
-        self._joining: dict[str, list[asyncio.Future[Joined]]] = {}  # who waits for a room
-        self._leaving: dict[str, deque[asyncio.Future[None]]] = {}  # who waits for `left`
         self._unacked = Unacked(unacked_limit)
         self._refs = ids.Refs()
-        self._waits = Waits(RETRY_FIRST_S, RETRY_CAP_S, rng)
-        self._refused_at = 0.0
-        self._retry: asyncio.TimerHandle | None = None  # until then nothing is sent: the server refused something
+        self._pause = Pause(Waits(RETRY_FIRST_S, RETRY_CAP_S, rng), self._try_all)
+        self._joins = Joins(self._link, self._events, self._pause, self._refs)
         self._opened = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._ended: BaseException | None = None
@@ -181,16 +177,12 @@ class ChatClient:
         if self._ended is not None:
             return
         self._ended = fault
-        if self._retry is not None:
-            self._retry.cancel()
+        self._pause.stop()
         self._opened.set()
         self._events.end(fault)
         for one in self._unacked:
             one.fail(fault)
-        for room in list(self._joining):
-            self._tell_joining(room, fault)
-        for left in (one for some in self._leaving.values() for one in some if not one.done()):
-            left.set_result(None)
+        self._joins.end(fault)
 
     def _check_alive(self) -> None:
         if self._ended is not None:
@@ -218,7 +210,7 @@ class ChatClient:
     @property
     def rooms(self) -> dict[str, Position]:
         """The rooms that are joined, and behind which message each stands: what `join` takes as `since`."""
-        return {room: view.position for room, view in self._views.items() if view.position is not None}
+        return self._joins.positions
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Yield events, for one reader. Ends when the client is closed; raises Disconnected when the server ends it."""
@@ -242,48 +234,18 @@ class ChatClient:
         Cancelled, it is joined nevertheless. Raises BadRequest or Forbidden when the server refuses it, Disconnected.
         """
         self._check_alive()
-        view = self._views.get(room)
-        if view is None:
-            view = self._views[room] = RoomView(room, since)
-        if view.live and view.position is not None:
-            return Joined(room, view.position, view.online)
-        joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
-        self._joining.setdefault(room, []).append(joined)
-        if self._retry is None:
-            self._ask(view)
-        return await joined
+        return await self._joins.join(room, since)
 
     async def leave(self, room: str) -> None:
         """Leave a room, once all that was sent to it is acked. Does nothing for a room that is not joined."""
         self._check_alive()
         await self._unacked.settled(room)
-        if self._views.pop(room, None) is None:
-            return
-        self._tell_joining(room, Forbidden(f"{room} was left meanwhile"))
-        if not self._link.is_open:
-            return
-        left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._leaving.setdefault(room, deque()).append(left)
-        self._link.send("leaveRoom", {"roomId": room})
-        await left
+        await self._joins.leave(room)
 
     async def watch(self, room: str, *, on: bool = True) -> None:
         """Be told who is in a joined room, whenever that changes, by Presence events. Raises KeyError if not joined."""
         self._check_alive()
-        view = self._views[room]
-        view.watched = on
-        if view.live:
-            self._link.send("requestPresence", {"roomId": room, "watch": on})
-
-    def _ask(self, view: RoomView) -> None:
-        """Join a room, where it stood if it was joined before."""
-        if not self._link.is_open or view.asked is not None:
-            return
-        view.asked = self._refs.new()
-        payload: dict[str, Any] = {"roomId": view.room, "ref": view.asked}
-        if view.position is not None:
-            payload["since"] = {"epoch": view.position.epoch, "seq": view.position.seq}
-        self._link.send("joinRoom", payload)
+        self._joins.watch(room, on=on)
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -298,7 +260,7 @@ class ChatClient:
         Forbidden, Internal, Disconnected.
         """
         async with asyncio.timeout(self._ack_timeout_s), self._unacked.place():
-            if room not in self._views:
+            if room not in self._joins:
                 await self.join(room)
             self._check_alive()
             one = self._unacked.add(ref or self._refs.new(), room, text)
@@ -310,26 +272,13 @@ class ChatClient:
 
     def _transmit(self, one: Outgoing) -> None:
         """Send it unless its room is not joined now: sending would join it anew, and miss what came meanwhile."""
-        view = self._views.get(one.room)
-        if not one.sent and self._retry is None and self._link.is_open and view is not None and view.live:
+        if not one.sent and not self._pause.is_on and self._link.is_open and self._joins.is_live(one.room):
             one.sent = True
             self._link.send("clientMessages", {"roomId": one.room, "content": one.text, "ref": one.ref})
 
-    def _refused(self) -> None:
-        """Hold everything back for a while: the server can't take it now."""
-        if self._retry is None and self._ended is None:
-            now = time.monotonic()
-            if now - self._refused_at > 2 * RETRY_CAP_S:
-                self._waits.reset()
-            self._refused_at = now
-            self._retry = asyncio.get_running_loop().call_later(self._waits.next_s(), self._try_again)
-
-    def _try_again(self) -> None:
+    def _try_all(self) -> None:
         """Ask again for all rooms and send all messages that have to."""
-        self._retry = None
-        for view in self._views.values():
-            if not view.live:
-                self._ask(view)
+        self._joins.ask_all()
         for one in self._unacked:
             self._transmit(one)
 
@@ -340,20 +289,14 @@ class ChatClient:
         me = hello.get("me") or {}
         self.me = User(str(me.get("id", "")), str(me.get("username", "")))
         self._events.put(Connected(str(hello.get("node", "")), self.me))
-        if self._retry is not None:
-            self._retry.cancel()
-        self._try_again()
+        self._pause.end()
         self._opened.set()
 
     def on_lost(self, code: int, reason: str, wait_s: float) -> None:
         """Forget what the connection knew."""
-        for view in self._views.values():
-            view.lost()
+        self._joins.lost()
         for one in self._unacked:
             one.sent = False
-        for left in (one for some in self._leaving.values() for one in some if not one.done()):
-            left.set_result(None)  # nothing is joined any more
-        self._leaving.clear()
         self._events.put(Reconnecting(code, reason, wait_s))
 
     def on_text(self, text: str) -> None:
@@ -372,57 +315,15 @@ class ChatClient:
     # -- one method a frame type -------------------------------------------------------------------------------------
 
     def _on_server_messages(self, payload: dict[str, Any]) -> None:
-        view = self._views.get(payload["roomId"])
-        if "epoch" not in payload:
-            self._show(without_position(payload))
-        elif view is not None:
-            was_live = view.live
-            self._show(view.on_messages(payload))
-            if was_live and not view.live:
-                self._fell_behind(view)
+        self._joins.on_messages(payload)
 
     def _on_joined(self, payload: dict[str, Any]) -> None:
-        room = payload["roomId"]
-        view = self._views.get(room)
-        if view is None:
-            if not self._leaving.get(room):  # joined by a message whose sender is gone
-                self._link.send("leaveRoom", {"roomId": room})
-            return
-        self._show(view.on_joined(payload))
-        if not view.live or view.position is None:
-            self._fell_behind(view)
-            return
-        self._tell_joining(room, Joined(room, view.position, view.online))
-        if view.watched:
-            self._link.send("requestPresence", {"roomId": room, "watch": True})
-        for one in self._unacked.of(room):
+        self._joins.on_joined(payload)
+        for one in self._unacked.of(payload["roomId"]):
             self._transmit(one)
 
-    def _fell_behind(self, view: RoomView) -> None:
-        log.warning("A message of %s is missing behind %s; it is joined again", view.room, view.position)
-        self._refused()
-
-    def _tell_joining(self, room: str, answer: Joined | BaseException) -> None:
-        for joining in self._joining.pop(room, ()):
-            if joining.done():  # cancelled
-                continue
-            if isinstance(answer, Joined):
-                joining.set_result(answer)
-            else:
-                joining.set_exception(answer)
-
-    def _show(self, events: Iterable[Event]) -> None:
-        for event in events:
-            self._events.put(event)
-
     def _on_left(self, payload: dict[str, Any]) -> None:
-        waiting = self._leaving.get(payload["roomId"])
-        if waiting:
-            left = waiting.popleft()
-            if not waiting:
-                del self._leaving[payload["roomId"]]
-            if not left.done():
-                left.set_result(None)
+        self._joins.on_left(payload)
 
     def _on_ack(self, payload: dict[str, Any]) -> None:
         self._unacked.ack(payload)
@@ -434,7 +335,7 @@ class ChatClient:
     def _on_error(self, payload: dict[str, Any]) -> None:
         ref, fault = payload.get("ref"), ERRORS.get(payload["code"], BadRequest)(payload["message"])
         one = self._unacked.get(ref)
-        view = next((view for view in self._views.values() if ref and ref in {view.asked, view.answered}), None)
+        view = self._joins.asked_with(ref)
         if one is not None:
             self._send_failed(one, fault)
         elif view is not None:
@@ -446,21 +347,15 @@ class ChatClient:
         one.faults += isinstance(fault, Internal)
         if fault.retriable or (isinstance(fault, Internal) and one.faults < INTERNAL_TRIES):
             one.sent = False
-            self._refused()
+            self._pause.begin()
         else:
             one.fail(fault)
 
     def _join_failed(self, view: RoomView, fault: ChatError) -> None:
-        view.lost()
-        if fault.retriable or isinstance(fault, Internal):
-            self._refused()
-            return
-        del self._views[view.room]
-        if view.position is not None:
-            self._events.put(Removed(view.room, fault.message))
-        for one in self._unacked.of(view.room):
-            one.fail(fault)
-        self._tell_joining(view.room, fault)
+        if self._joins.refused(view, fault):
+            for one in self._unacked.of(view.room):
+                one.fail(fault)
+            self._joins.tell(view.room, fault)
 
     _RECEIVERS: ClassVar[dict[str, Callable[["ChatClient", dict[str, Any]], None]]] = {
         "serverMessages": _on_server_messages,

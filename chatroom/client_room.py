@@ -3,7 +3,7 @@
 Each message is taken once and in seq order. A repeat is dropped. A message that does not follow makes the room fall
 behind: nothing more is taken until it was joined again with its position. The server tells what it can't give back.
 
-Neighbours: `client.py` brings the frames and asks for the room again when `live` is False.
+Neighbours: `client_joins.py` brings the frames and asks for the room again when `live` is False.
 """
 
 from collections.abc import Iterator

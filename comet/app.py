@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from comet.auth import Auth
 from comet.config import Settings
+from comet.context import Context
 from comet.forwarder import Forwarder
 from comet.gateway import Gateway
 from comet.hub import Hub
@@ -17,7 +18,6 @@ from comet.presence import Presences
 from comet.pubsub import PubSub
 from comet.push_service import PushServer, PushService
 from comet.room import Room
-from comet.session import Context
 from common import health, ids, lifecycle, logs, redis_client
 from common.outbox import Outbox
 from common.registry import Registry

@@ -22,7 +22,9 @@ from websockets.http11 import Request
 from comet import memory, metrics
 from comet.auth import Auth, Target
 from comet.config import Settings
-from comet.session import TRY_AGAIN_LATER, Context, Session
+from comet.context import Context
+from comet.greeting import TRY_AGAIN_LATER
+from comet.session import Session
 from comet.transport import BUFFERED_BYTES, Transport
 from common import lifecycle, logs
 from common.errors import BadRequest, Forbidden

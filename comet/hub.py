@@ -173,12 +173,6 @@ class Hub:
             self._start_repair(room)
         self._outbound.schedule(room)
 
-    async def recent(self, room: Room, count: int) -> bytes:
-        """Return a joined room's part of a hello, with its newest messages up to where it stands."""
-        read, more = await self.store.history(room.id, None, max(1, count))
-        shown = [entry for entry in read.entries if entry.epoch == room.epoch and entry.seq <= room.last and count]
-        return frames.hello_room(room.id_json, room.position, Read(read.log, shown).messages, more=more)
-
     # -- repair ------------------------------------------------------------------------------------------------------
 
     async def repair(self, room: Room) -> None:

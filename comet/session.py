@@ -1,62 +1,40 @@
 """Hop 2 of 9: the session, the server side of one connection; from comet/transport.py, to common/store.py.
 
-Owns who the user is, which rooms the session is in and how fast it may send. Frames are dealt with in the order in
-which they came: one that has to wait for Redis holds back those behind it, up to BACKLOG_FRAMES or BACKLOG_BYTES, then
-the socket is not read until there is room again. Messages don't wait for one another: the store's lane keeps order.
+Owns who the user is and which rooms the session is in; comet/greeting.py says hello, comet/allowance.py knows how fast
+it may send. Frames are dealt with in the order in which they came: one that has to wait for Redis holds back those
+behind it (comet/backlog.py); when they are too many, the socket is not read until there is room again. Messages don't
+wait for one another: the store's lane keeps order.
 
 Whatever a client sends, the worst that happens is an error frame to it.
 """
 
 import asyncio
-import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from comet import frames, metrics
-from comet.config import Settings
-from comet.hub import Hub
+from comet.allowance import Allowance
+from comet.backlog import Backlog
+from comet.context import Context
+from comet.greeting import Greeting
 from comet.join import Join
-from comet.membership import Membership
-from comet.presence import Presences
 from comet.room import Room
 from common import logs
 from common.envelope import User
 from common.errors import BadRequest, ChatError, Forbidden, Internal, Overloaded, RateLimited, Unavailable
 from common.positions import Position
 from common.redis_client import REDIS_FAULTS
-from common.store import Appended, Store
+from common.store import Appended
 
 if TYPE_CHECKING:
     from comet.transport import Transport
 
-BACKLOG_FRAMES: Final = 64
-BACKLOG_BYTES: Final = 65_536
 REST_S: Final = 0.1  # a client that sends too fast is not read for so long
-HELLO_BYTES: Final = 262_144  # past it the rooms of a hello come without messages; their history can be asked for
-TRY_AGAIN_LATER: Final = 1013
 RATE_LIMITED: Final = 4002
 
 log = logs.get()
-
-
-class Context:
-    """What all sessions of a node share."""
-
-    def __init__(
-        self, settings: Settings, store: Store, hub: Hub, presences: Presences, membership: Membership
-    ) -> None:
-        self.settings = settings
-        self.store = store
-        self.hub = hub
-        self.presences = presences
-        self.membership = membership
-        self.limits = frames.Limits(settings.max_content_bytes, settings.max_messages_per_frame)
-        self.tasks: asyncio.TaskGroup | None = None  # owns what sessions wait for; set when the node runs
-        self.draining = False  # no new messages: the node is about to stop
-        self.full = False  # no new rooms: the node's memory is used up
 
 
 class Session:
@@ -64,12 +42,9 @@ class Session:
 
     __slots__ = (
         "_allowance",
-        "_allowed_at",
         "_backlog",
-        "_backlog_bytes",
         "_busy",
         "_context",
-        "_limited_since",
         "_transport",
         "ended",
         "rooms",
@@ -84,19 +59,16 @@ class Session:
         self.rooms: dict[str, Room] = {}
         self.write: Callable[[bytes], None] = transport.writer  # replaced when the session ends
         self.ended = False
-        self._backlog: deque[bytes] | None = None  # frames behind one that waits for Redis
-        self._backlog_bytes = 0
+        self._backlog: Backlog | None = None  # made when it is needed, which most never do
         self._busy = False
-        self._allowance = float(context.settings.rate_burst_messages)
-        self._allowed_at = time.monotonic()
-        self._limited_since = 0.0  # since when it sends more than it may, without a pause; 0: not now
+        self._allowance = Allowance(context.settings)
 
     # -- what the transport calls ------------------------------------------------------------------------------------
 
     def begin(self, rooms: list[str]) -> None:
         """Enter the rooms and say hello."""
         self._context.membership.came(self)
-        self._wait_for(self._hello(rooms), None)
+        self._wait_for(Greeting(self._context, self, self._transport).say(rooms), None)
 
     def receive(self, data: bytes | bytearray | memoryview, *, text: bool) -> None:
         """Deal with a frame, now or in its turn."""
@@ -163,20 +135,10 @@ class Session:
 
     def _put_back(self, data: bytes) -> None:
         if self._backlog is None:
-            self._backlog = deque()
-        self._backlog.append(data)
-        self._backlog_bytes += len(data)
-        if self._has_enough():
+            self._backlog = Backlog()
+        self._backlog.put(data)
+        if self._backlog.full:
             self._transport.pause_reading()
-
-    def _take_up(self, backlog: deque[bytes]) -> bytes:
-        data = backlog.popleft()
-        self._backlog_bytes -= len(data)
-        return data
-
-    def _has_enough(self) -> bool:
-        waiting = len(self._backlog) if self._backlog is not None else 0
-        return waiting >= BACKLOG_FRAMES or self._backlog_bytes >= BACKLOG_BYTES
 
     def _wait_for(self, work: Coroutine[Any, Any, None], ref: str | None) -> None:
         """Do what has to wait for Redis; frames that come meanwhile wait behind it."""
@@ -203,19 +165,21 @@ class Session:
     def _go_on(self) -> None:
         """Deal with the frames that waited, until one has to wait again."""
         backlog = self._backlog
-        paused = self._has_enough()
+        if backlog is None:
+            return
+        paused = backlog.full
         while backlog and not self._busy and not self.ended:
-            self._deal(self._take_up(backlog))
+            self._deal(backlog.take())
         if self.ended:
-            self._say_last_words()
-        elif paused and not self._has_enough():
+            self._say_last_words(backlog)
+        elif paused and not backlog.full:
             self._transport.resume_reading()
 
-    def _say_last_words(self) -> None:
+    def _say_last_words(self, backlog: Backlog) -> None:
         """Store the messages that still waited when the connection ended: many a client sends one and is gone."""
-        while self._backlog:
+        while backlog:
             with suppress(ChatError):
-                frame = frames.load(self._take_up(self._backlog))
+                frame = frames.load(backlog.take())
                 self._check_rate(frames.cost_of(frame))
                 kind, payload = frames.parse(frame)
                 if kind == "clientMessages":
@@ -225,7 +189,7 @@ class Session:
     # -- one method a frame type -------------------------------------------------------------------------------------
 
     def _on_hello(self, _payload: dict[str, Any], ref: str | None) -> None:
-        self._wait_for(self._hello_again(), ref)
+        self._wait_for(Greeting(self._context, self, self._transport).say_again(), ref)
 
     def _on_ping(self, _payload: dict[str, Any], _ref: str | None) -> None:
         self.send(b'{"type":"pong","payload":{}}')
@@ -266,65 +230,19 @@ class Session:
 
     # -- what has to wait for Redis ----------------------------------------------------------------------------------
 
-    async def _hello(self, room_ids: list[str]) -> None:
-        """Enter rooms and greet; what they deliver meanwhile is kept back until the hello is out, within its bound."""
-        kept = deque[bytes]()
-        kept_bytes = 0
-
-        def keep(data: bytes) -> None:
-            nonlocal kept_bytes
-            kept.append(data)
-            kept_bytes += len(data)
-            if kept_bytes > self._context.settings.outbound_bytes:
-                kept.clear()
-                self._transport.cut_off()
-
-        write, self.write = self.write, keep
-        try:
-            rooms = await self._enter(room_ids)
-        except (ChatError, *REDIS_FAULTS) as e:
-            log.warning("A client could not be let in", user=self.user.id, error=str(e))
-            self._transport.close(TRY_AGAIN_LATER, "Redis is away; try again later")
-            return
-        if not self.ended:
-            self.write = write
-            self._greet(rooms)
-            for data in kept:
-                write(data)
-
-    async def _enter(self, room_ids: list[str]) -> list[bytes]:
-        rooms: list[bytes] = []
-        size = 0
-        for room_id in room_ids:
-            if self.ended:  # the client is gone
-                break
-            rooms.append(await self._join(room_id).fresh(without_messages=size > HELLO_BYTES))
-            size += len(rooms[-1])
-        return rooms
-
-    def _greet(self, rooms: list[bytes]) -> None:
-        self.send(frames.hello(self.user.to_json(), self._context.membership.incarnation, rooms))
-
-    async def _hello_again(self) -> None:
-        hub, count = self._context.hub, self._context.settings.join_messages
-        self._greet([await hub.recent(room, count) for room in list(self.rooms.values())])
-
-    def _join(self, room_id: str) -> Join:
-        context = self._context
-        return Join(context.hub, context.presences, self, room_id, context.settings)
-
     async def _resume(self, room_id: str, since: Position | None) -> None:
+        context = self._context
         room = self.rooms.pop(room_id, None)
         watched = room is not None and self in room.watchers
         if room is not None:  # starts anew: nothing of the room is sent until it is joined again
             room.remove(self)
         try:
-            await self._join(room_id).resume(since)
+            await Join(context.hub, context.presences, self, room_id, context.settings).resume(since)
             if watched and room_id in self.rooms:
                 self.rooms[room_id].watchers.add(self)
         finally:
             if room is not None and room_id not in self.rooms:
-                self._context.hub.leave(room, self)
+                context.hub.leave(room, self)
 
     async def _join_and_append(self, room_id: str, contents: list[str], ref: str | None) -> None:
         await self._resume(room_id, None)
@@ -367,20 +285,13 @@ class Session:
             raise Overloaded("this node's memory is used up: no further rooms; reconnect elsewhere, or try again later")
 
     def _check_rate(self, messages: int) -> None:
-        """Take from the session's allowance, which fills up with time; close who goes on and on without any."""
-        settings, now = self._context.settings, time.monotonic()
-        earned = (now - self._allowed_at) * settings.rate_messages_per_second
-        self._allowance = min(float(settings.rate_burst_messages), self._allowance + earned)
-        self._allowed_at = now
-        if self._allowance > settings.rate_burst_messages / 2:
-            self._limited_since = 0.0  # it made a pause
-        if messages <= self._allowance:
-            self._allowance -= messages
-            return
-        self._limited_since = self._limited_since or now
-        if now - self._limited_since > settings.rate_patience_seconds:
-            self._transport.fail(RATE_LIMITED, "rate limited too long")  # it would go on while its answer is awaited
-        raise RateLimited(f"at most {settings.rate_messages_per_second:g} messages a second; slow down")
+        """Take from the session's allowance; close who goes on and on without any. Raises RateLimited."""
+        try:
+            self._allowance.take(messages)
+        except RateLimited:
+            if self._allowance.overdrawn:  # it would go on while its answer to a closing handshake is awaited
+                self._transport.fail(RATE_LIMITED, "rate limited too long")
+            raise
 
     _DEALERS: ClassVar[dict[str, Callable[["Session", dict[str, Any], str | None], None]]] = {
         "hello": _on_hello,

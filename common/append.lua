@@ -1,4 +1,4 @@
--- Hop 3 of 9: append, the one place where a message enters a room; from common/store.py, to Redis's readers.
+-- Hop 3 of 9: append, the one place where a message enters a room; from common/append_script.py, to Redis's readers.
 --
 -- Atomic: the ref is looked up, each message gets its seq and goes to the room's stream, the list goes to the outbox
 -- and out over PubSub. So what is published first was stored first, nothing is stored that the outbox lacks, and a

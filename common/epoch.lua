@@ -1,4 +1,4 @@
--- Opens a room's next epoch, its log's next incarnation. Put in front of append.lua and of read.lua by common/store.py.
+-- Opens a room's next epoch, its log's next incarnation. Put in front of append.lua and of read.lua by common/scripts.py.
 --
 -- A Redis that is not the one that wrote last may have lost the log's tail: what comes now must not be taken for what
 -- was lost. Whoever looks first opens the epoch, reader or writer, so that no position that is told runs backwards.

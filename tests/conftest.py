@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Run twice as many workers as there are cores (`-n auto`): what starts real servers mostly waits."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_report_header() -> str:
     """Say whether docker-compose.yml is tried here."""
     return compose.report()

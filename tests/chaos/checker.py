@@ -56,12 +56,13 @@ def _count_load(run: Evidence, windows: Windows, rows: dict[str, Row]) -> None:
 
 
 def _count_gaps(run: Evidence, windows: Windows, rows: dict[str, Row], total: Row) -> None:
-    """Find how long the last client waited for each message, its reconnects within."""
+    """Find how long the last client waited for each message appended after it had joined, its reconnects within."""
     latest: dict[tuple[str, str], float] = {}
     for view in run.views:
         for seen in view.seen if view.whole else ():
-            message = (view.room, seen.id)
-            latest[message] = max(seen.at, latest.get(message, 0.0))
+            if time_of(seen.id) >= view.joined_at:
+                message = (view.room, seen.id)
+                latest[message] = max(seen.at, latest.get(message, 0.0))
     for (_, message_id), at in latest.items():
         appended = time_of(message_id)
         row = rows[windows.blame(appended, max(appended, at))]

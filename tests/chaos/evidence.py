@@ -52,6 +52,7 @@ class View:
     seen: list[Seen] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     whole: bool = False  # it stayed until the end, so it must have seen the room's last message too
+    joined_at: float = 0.0  # what was appended before is history to it: it did not wait for that
 
 
 class Produced(NamedTuple):

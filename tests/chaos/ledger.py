@@ -142,7 +142,9 @@ class _Client:
         self._ledger.joins += asked
         self._live.add(room)
         if fresh:
-            view = self.views[room] = View(self._name, room, payload["epoch"], payload["seq"])
+            view = self.views[room] = View(
+                self._name, room, payload["epoch"], payload["seq"], joined_at=self._ledger.clock()
+            )
             self._ledger.views.append(view)
         elif room in self.views:
             if not recovered:

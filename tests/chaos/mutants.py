@@ -17,6 +17,8 @@ from comet import forwarder
 from comet.hub import Hub
 from comet.leases import Leases
 from common import outbox
+from common.append_lane import AppendLane
+from common.append_script import AppendScript
 from common.envelope import User
 from common.store import Appended, Store
 from job.progress import Progress
@@ -86,11 +88,11 @@ def publish_outside_the_script() -> None:
     publishing: set[asyncio.Task[None]] = set()
 
     def make_init(init: Any) -> Any:
-        def mutant(self: Store, *parts: Any) -> None:
+        def mutant(self: AppendScript, *parts: Any) -> None:
             init(self, *parts)
-            assert line in self._append_script
-            self._append_script = self._append_script.replace(line, "1")
-            self._append_sha = hashlib.sha1(self._append_script.encode(), usedforsecurity=False).hexdigest()
+            assert line in self.text
+            self.text = self.text.replace(line, "1")
+            self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
         return mutant
 
@@ -103,7 +105,7 @@ def publish_outside_the_script() -> None:
         await self._redis.publish(arguments[5], f"{epoch} {first} {len(ids)}\n".encode() + messages)
 
     def make_ask(ask: Any) -> Any:
-        async def mutant(self: Store, batch: list[Any]) -> list[Any]:
+        async def mutant(self: AppendLane, batch: list[Any]) -> list[Any]:
             answers: list[Any] = await ask(self, batch)
             for append, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, list) and not answer[0]:
@@ -114,8 +116,8 @@ def publish_outside_the_script() -> None:
 
         return mutant
 
-    _swap(Store, "__init__", make_init)
-    _swap(Store, "_ask", make_ask)
+    _swap(AppendScript, "__init__", make_init)
+    _swap(AppendLane, "_ask", make_ask)
 
 
 def ref_forgotten() -> None:

@@ -120,7 +120,8 @@ def _notes(run: Evidence) -> str:
     refused = ", ".join(f"{count:,} x {code}" for code, count in sorted(run.refused.items())) or "none"
     return (
         "A fault counts from its first moment until 8 s after the part was ready again. A gap is the time from a "
-        "message's append until the last client that stayed to the end had it, its reconnects within.\n\n"
+        "message's append until the last client that was in the room then and stayed to the end had it, its reconnects "
+        "within.\n\n"
         f"Checked were {sum(map(len, run.stored.values())):,} stored messages in {len(run.stored)} rooms, "
         f"{sum(len(view.seen) for view in run.views):,} deliveries to clients in {len(run.views):,} views "
         f"({whole:,} of them to the end), {len(run.produced):,} messages in Kafka, {len(run.pushed):,} pushed and "

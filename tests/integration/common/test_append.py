@@ -12,9 +12,10 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from common import keys, redis_client
+from common.append_script import OWN_REF_SECONDS
 from common.envelope import User, parse_burst
 from common.errors import Overloaded, Unavailable
-from common.store import OWN_REF_SECONDS, Appended, Store
+from common.store import Appended, Store
 from tests.integration.common.conftest import open_store
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer

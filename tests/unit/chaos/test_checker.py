@@ -211,6 +211,15 @@ def test_any_two_swapped_elements_are_found(rule: str, count: int, data: st.Data
     assert border or REORDERED in effects(_replaced(run, rule, those), rule)
 
 
+def test_what_was_appended_before_a_client_joined_is_no_gap_to_it() -> None:
+    """It is shown as history; nobody waited for it."""
+    run = sound()
+    _set(run.views[0].seen, 0, at=BEGAN + 22)
+    assert check(run).total.longest_gap_s > 20
+    run.views[0].joined_at = BEGAN + 21
+    assert check(run).total.longest_gap_s < 1
+
+
 # -- told holes, faults, figures -------------------------------------------------------------------------------------
 
 

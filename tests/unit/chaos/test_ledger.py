@@ -86,7 +86,8 @@ def test_a_view_begins_where_the_room_was_joined(in_room: Wire) -> None:
     in_room.messages(6, 7)
     [view] = in_room.ledger.views
     assert (view.client, view.room, view.epoch, view.seq, view.whole) == ("c1", "r", 1, 5, False)
-    assert view.seen == [Seen(1, 6, "1-6", "k6", 100.0), Seen(1, 7, "1-7", "k7", 100.0)]
+    assert view.joined_at == 100.0
+    assert view.seen == [Seen(1, 6, "1-6", "k6", 101.0), Seen(1, 7, "1-7", "k7", 101.0)]
     assert (in_room.ledger.joins, in_room.ledger.delivered) == (1, 2)
 
 
@@ -119,7 +120,7 @@ def test_a_told_hole_lies_before_what_came_with_it(in_room: Wire, *, asked: bool
         in_room.join(since=6)
     in_room.joined(20, 19, 20, recovered=False)
     in_room.messages(21)
-    assert in_room.ledger.views[0].told == [Told(101.0, 1)]
+    assert in_room.ledger.views[0].told == [Told(102.0, 1)]
     assert in_room.seen() == [6, 19, 20, 21]
 
 

@@ -62,7 +62,7 @@ def test_what_concerns_no_message_is_listed_too() -> None:
     assert "- **unexpected** wrong: (calm): comet-1 ended with 1" in written(run)
 
 
-@pytest.mark.parametrize(("seconds", "kinds"), [(30, ["kill_redis"]), (400, ["cut_clients", "something_new"] * 8)])
+@pytest.mark.parametrize(("seconds", "kinds"), [(30, ["kill_redis"]), (200, ["cut_clients", "something_new"] * 8)])
 def test_the_picture_names_all_faults(tmp_path: Path, seconds: int, kinds: list[str]) -> None:
     """It is an SVG that the same run draws the same, in rows where it is long."""
     run = busy(seconds, kinds, random.Random(1))  # noqa: S311 - the same each time

@@ -116,4 +116,4 @@ class RoomMachine(RuleBasedStateMachine):
 
 
 TestRoom = RoomMachine.TestCase
-TestRoom.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestRoom.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

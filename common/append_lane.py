@@ -1,0 +1,189 @@
+"""Hop 3 of 9: the append lane, what is on its way into the rooms' logs; from common/store.py, to append_script.py.
+
+Owns the appends until they are answered. It promises that messages of a room are stored in the order of the calls,
+each once, however often a lost connection made it ask again: every append carries a ref that Redis remembers.
+
+The lane has one pipeline in flight; what arrives meanwhile is the next, so that an idle lane costs no wait and a busy
+one shares a round trip and an fsync among many.
+
+When full (`append_queue` messages or `append_queue_bytes`): the newest is refused with Overloaded, counted. When Redis
+dies: unanswered appends are asked again in order until their deadline, then Unavailable. When the same ref comes
+twice: the first answer.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from common.append_script import KEYS, Appended, AppendScript, Limits, fault_in
+from common.backoff import Backoff
+from common.envelope import User
+from common.errors import Overloaded, Unavailable
+from common.redis_client import AWAY, TIMEOUT_S
+
+APPEND_SECONDS = Histogram(
+    "chat_append_seconds",
+    "From the call of append to Redis's answer",
+    buckets=(0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+APPENDS = Counter("chat_appends_total", "Appends by outcome", ["result"])
+STORED, REPEATED, OVERLOADED, UNAVAILABLE = (
+    APPENDS.labels(r) for r in ("stored", "repeat", "overloaded", "unavailable")
+)
+WAITING = Gauge("chat_appends_waiting", "Appends that wait for the pipeline in flight")
+WAITING_BYTES = Gauge("chat_appends_waiting_bytes", "Bytes of the appends that wait or are in flight")
+UNPUBLISHED = Counter(
+    "chat_unpublished_total", "Appends stored but refused by PUBLISH, so that only Kafka carries them"
+)
+
+PIPELINE_APPENDS = 256  # more than this in one pipeline gains nothing and makes the first wait for the last
+PIPELINE_BYTES = 1_048_576  # about the most in one pipeline: it is written at once, and its copies cost memory too
+
+
+class _Append:
+    """An append on its way: the script's arguments and who waits for the answer."""
+
+    __slots__ = ("arguments", "asked_at", "future", "size_bytes")
+
+    def __init__(self, arguments: tuple[Any, ...], size_bytes: int, future: asyncio.Future[Appended]) -> None:
+        self.arguments = arguments
+        self.size_bytes = size_bytes
+        self.future = future
+        self.asked_at = time.monotonic()  # for its latency and its deadline
+
+
+class AppendLane:
+    """The appends of one store, in the order of the calls."""
+
+    def __init__(self, redis: Redis, limits: Limits) -> None:
+        self._redis = redis  # without retries of its own: the lane has them
+        self._limits = limits
+        self._script = AppendScript(limits)
+        self._waiting: deque[_Append] = deque()
+        self._in_flight: list[_Append] = []
+        self._bytes = 0  # of what waits and of what is in flight
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()  # nothing waits and nothing is in flight
+        self._idle.set()
+        WAITING.set_function(lambda: len(self._waiting))
+        WAITING_BYTES.set_function(lambda: self._bytes)
+
+    def append(
+        self, room: str, user: User, contents: list[str], ref: str | None, *, forward: bool
+    ) -> asyncio.Future[Appended]:
+        """Take messages in, as Store.append says. Raises Overloaded when too many wait, or too many bytes."""
+        if len(self._waiting) >= self._limits.append_queue or self._bytes >= self._limits.append_queue_bytes:
+            OVERLOADED.inc()
+            raise Overloaded("too many messages wait for Redis; try again later")
+        arguments, size_bytes = self._script.arguments(room, user, contents, ref, forward=forward)
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Append(arguments, size_bytes, future))
+        self._bytes += size_bytes
+        self._idle.clear()
+        self._arrived.set()
+        return future
+
+    async def run(self) -> None:
+        """Carry out the appends, one pipeline at a time, forever."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                self._give_up_late([], "is too slow")
+                await self._settle(self._next_batch())
+                self._in_flight = []
+            self._idle.set()
+
+    async def drain(self) -> None:
+        """Return once every append called so far is answered."""
+        await self._idle.wait()
+
+    async def answered(self) -> None:
+        """Return once every append called before this is answered, whatever is called meanwhile."""
+        if last := self._waiting or self._in_flight:
+            await asyncio.wait([last[-1].future])
+
+    def give_up(self) -> None:
+        """Refuse all that is not answered yet with Unavailable: there is no more time to wait for Redis."""
+        fault = Unavailable("the server is restarting; reconnect and send again with the same ref")
+        for append in (*self._in_flight, *self._waiting):
+            if not append.future.done():
+                _refuse(append, fault)
+
+    def _next_batch(self) -> list[_Append]:
+        batch, size = self._in_flight, 0
+        while self._waiting and len(batch) < PIPELINE_APPENDS and size < PIPELINE_BYTES:
+            batch.append(self._waiting.popleft())
+            size += batch[-1].size_bytes
+        return batch
+
+    async def _settle(self, batch: list[_Append]) -> None:
+        backoff = Backoff(first_s=0.02, cap_s=0.5)
+        while batch:
+            try:
+                async with asyncio.timeout(TIMEOUT_S * 2):
+                    answers = await self._ask(batch)
+            except AWAY as e:
+                batch = self._give_up_late(batch, f"is away ({type(e).__name__})")
+                if batch:  # else what came meanwhile is not to wait for what was given up
+                    await backoff.wait()
+            else:
+                for append, answer in zip(batch, answers, strict=True):
+                    self._bytes -= append.size_bytes
+                    _answer(append, answer)
+                return
+
+    async def _ask(self, batch: list[_Append]) -> list[Any]:
+        """Ask for all of them in one pipeline.
+
+        The first carries the script's text, so that those behind it find it whatever Redis forgot. Were some refused
+        for want of it and later ones not, as another node loaded it meanwhile, later messages would overtake earlier.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        first, *others = batch
+        pipeline.eval(self._script.text, KEYS, *first.arguments)
+        for append in others:
+            pipeline.evalsha(self._script.sha, KEYS, *append.arguments)
+        answers = await pipeline.execute(raise_on_error=False)
+        if any(isinstance(answer, NoScriptError) for answer in answers):  # flushed in between
+            return await self._ask(batch)  # the refs make asking for all again harmless
+        return answers
+
+    def _give_up_late(self, batch: list[_Append], why: str) -> list[_Append]:
+        """Refuse what waited too long, of the batch and behind it; return the rest of the batch."""
+        late = time.monotonic() - self._limits.append_timeout_s
+        fault = Unavailable(f"Redis {why}; try again with the same ref")
+        for append in batch:
+            if append.asked_at < late:
+                _refuse(append, fault)
+        gone = [append for append in batch if append.future.done()]
+        while self._waiting and self._waiting[0].asked_at < late:
+            gone.append(self._waiting.popleft())
+            _refuse(gone[-1], fault)
+        self._bytes -= sum(append.size_bytes for append in gone)
+        return [append for append in batch if not append.future.done()]
+
+
+def _answer(append: _Append, answer: Any) -> None:  # noqa: ANN401 - whatever the script returned or raised
+    fault = fault_in(answer)
+    if fault is not None:
+        _refuse(append, fault)
+        return
+    repeat, ack, published = answer
+    (REPEATED if repeat else STORED).inc()
+    if not published:
+        UNPUBLISHED.inc()
+    APPEND_SECONDS.observe(time.monotonic() - append.asked_at)
+    if not append.future.done():  # who asked may have gone away meanwhile
+        append.future.set_result(Appended.parse(ack, repeat=bool(repeat)))
+
+
+def _refuse(append: _Append, fault: Overloaded | Unavailable) -> None:
+    (OVERLOADED if isinstance(fault, Overloaded) else UNAVAILABLE).inc()
+    if not append.future.done():
+        append.future.set_exception(fault)

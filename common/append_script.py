@@ -1,0 +1,114 @@
+"""Hop 3 of 9: the append script as it is asked; from common/append_lane.py, to common/append.lua.
+
+Owns what append.lua is told (its arguments, with the Limits of a log among them) and what its answer means (Appended,
+or why nothing was stored). It promises that every append carries a ref: the sender's, or one of our own.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import orjson
+from redis.exceptions import OutOfMemoryError, RedisError
+
+from common import envelope, ids, keys
+from common.envelope import User
+from common.errors import Overloaded, Unavailable
+from common.scripts import room_script
+
+KEYS: Final = 5  # so many of the arguments, the first, are keys
+APPEND_BYTES: Final = 512  # about what an append takes besides its messages
+OWN_REF_SECONDS: Final = 30  # at least: our own refs guard our own retries, which end with the append's deadline
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """How much of a log is kept, and for how long an append is tried."""
+
+    shards: int = 16
+    max_messages: int = 10_000
+    max_age_s: int = 604_800
+    room_ttl_s: int = 604_800
+    ref_window_s: int = 300
+    append_timeout_s: float = 5.0
+    append_queue: int = 10_000
+    append_queue_bytes: int = 67_108_864
+
+
+@dataclass(slots=True, frozen=True)
+class Appended:
+    """Where the messages of one append stand: consecutive from `first_seq`, an id each."""
+
+    epoch: int
+    first_seq: int
+    ids: list[str]
+    repeat: bool = field(default=False, compare=False)  # the ref was known: this is the first answer
+
+    @classmethod
+    def parse(cls, ack: bytes, *, repeat: bool) -> Self:
+        """Read the script's `<epoch> <first seq> <id> <id> ...`."""
+        epoch, first_seq, *found = ack.decode().split(" ")
+        return cls(int(epoch), int(first_seq), found, repeat=repeat)
+
+    def to_json(self, ref: str | None, room: str) -> bytes:
+        """Return the ack frame."""
+        messages = [
+            {"id": one, "seq": seq, "timestamp": int(one.partition("-")[0])}
+            for seq, one in enumerate(self.ids, self.first_seq)
+        ]
+        payload = {"ref": ref, "roomId": room, "epoch": self.epoch, "messages": messages}
+        return orjson.dumps({"type": "ack", "payload": payload})
+
+
+class AppendScript:
+    """append.lua with the limits of this store."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.text = room_script("append.lua")
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()  # by which Redis knows it
+        self._limits = limits
+        self._refs = ids.Refs()
+        self._own_ref_s = max(OWN_REF_SECONDS, int(limits.append_timeout_s * 2))
+
+    def arguments(
+        self, room: str, user: User, contents: list[str], ref: str | None, *, forward: bool
+    ) -> tuple[tuple[Any, ...], int]:
+        """Return the script's keys and values, in its order, and about how many bytes they take."""
+        limits = self._limits
+        shard = ids.shard_of(room, limits.shards)
+        room_keys = keys.room_keys(shard, room)
+        key_ref = ref if ref is not None else self._refs.new()
+        user_json = user.to_json()
+        arguments: list[Any] = [
+            room_keys.stream,
+            room_keys.meta,
+            room_keys.nodes,
+            room_keys.outbox,
+            keys.ref(shard, room, user.id, key_ref),
+            room_keys.channel,
+            room,
+            user.id,
+            user.username,
+            key_ref,
+            limits.ref_window_s if ref is not None else self._own_ref_s,
+            1 if forward else 0,
+            limits.max_messages,
+            limits.max_age_s * 1000,
+            limits.room_ttl_s,
+        ]
+        size_bytes = APPEND_BYTES
+        for content in contents:
+            content_json = orjson.dumps(content)
+            body = envelope.body(content_json, user_json)
+            arguments += (content_json, body)
+            size_bytes += len(content_json) + len(body)
+        return tuple(arguments), size_bytes
+
+
+def fault_in(answer: Any) -> Overloaded | Unavailable | None:  # noqa: ANN401 - whatever the script returned or raised
+    """Return why an append was refused; None if it was not, and the answer is what append.lua says that it returns."""
+    if isinstance(answer, OutOfMemoryError) or "-OOM " in str(answer):  # the latter is how Redis 6.2 tells of a script
+        return Overloaded("Redis is full; nothing was stored")
+    if isinstance(answer, RedisError):
+        return Unavailable(f"Redis refused the message ({answer})")
+    return None
