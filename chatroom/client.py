@@ -231,16 +231,22 @@ class ChatClient:
     async def join(self, room: str, since: Position | None = None) -> Joined:
         """Join a room and follow it; with `since`, from there on. Does nothing for a room that is joined.
 
-        Cancelled, it is joined nevertheless. Raises BadRequest or Forbidden when the server refuses it, Disconnected.
+        Cancelled or not answered in time, it is joined nevertheless, as soon as the server can. Raises TimeoutError
+        when it is not live within `ack_timeout_s`, BadRequest or Forbidden when the server refuses it, Disconnected.
         """
         self._check_alive()
-        return await self._joins.join(room, since)
+        async with asyncio.timeout(self._ack_timeout_s):
+            return await self._joins.join(room, since)
 
     async def leave(self, room: str) -> None:
-        """Leave a room, once all that was sent to it is acked. Does nothing for a room that is not joined."""
+        """Leave a room, once all that was sent to it is acked. Does nothing for a room that is not joined.
+
+        Raises TimeoutError when the server does not answer within `ack_timeout_s` from then on (left or not), and what
+        it refuses it with for good.
+        """
         self._check_alive()
         await self._unacked.settled(room)
-        await self._joins.leave(room)
+        await self._joins.leave(room, self._ack_timeout_s)
 
     async def watch(self, room: str, *, on: bool = True) -> None:
         """Be told who is in a joined room, whenever that changes, by Presence events. Raises KeyError if not joined."""
@@ -340,7 +346,7 @@ class ChatClient:
             self._send_failed(one, fault)
         elif view is not None:
             self._join_failed(view, fault)
-        else:
+        elif not self._joins.leave_refused(ref, fault):
             log.warning("The server reports an error: %s, %s", payload["code"], payload["message"])
 
     def _send_failed(self, one: Outgoing, fault: ChatError) -> None:

@@ -1,19 +1,19 @@
 """The client's rooms: joined, left, and joined again where they stood whenever the server knows nothing of them.
 
-Owns who waits for a `joined` or a `left`. A room in which a message is missing is joined again after a pause. Who joins
-is told when the room is live, or why it never will be; who leaves, also when the connection is lost, for then nothing
-is joined any more.
+Owns who waits for a `joined`. A room in which a message is missing is joined again after a pause. Who joins
+is told when the room is live, or why it never will be.
 
-Neighbours: `client.py` brings the frames and tells of connections; `client_room.py` knows what they mean for one room.
+Neighbours: `client.py` brings the frames and tells of connections; `client_room.py` knows what they mean for one room;
+`client_leaves.py` leaves rooms.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from chatroom.client_events import EventQueue
+from chatroom.client_leaves import Leaves
 from chatroom.client_link import Link
 from chatroom.client_pause import Pause
 from chatroom.client_room import RoomView, without_position
@@ -35,7 +35,7 @@ class Joins:
         self._refs = refs
         self._views: dict[str, RoomView] = {}
         self._joining: dict[str, list[asyncio.Future[Joined]]] = {}  # who waits for a room
-        self._leaving: dict[str, deque[asyncio.Future[None]]] = {}  # who waits for `left`
+        self._leaves = Leaves(link, pause, refs)
 
     # -- what is known -----------------------------------------------------------------------------------------------
 
@@ -71,17 +71,13 @@ class Joins:
             self._ask(view)
         return await joined
 
-    async def leave(self, room: str) -> None:
-        """Leave a room, and return when the server has said so or the connection is lost."""
+    async def leave(self, room: str, timeout_s: float) -> None:
+        """Leave a room, see Leaves.leave."""
         if self._views.pop(room, None) is None:
             return
         self.tell(room, Forbidden(f"{room} was left meanwhile"))
-        if not self._link.is_open:
-            return
-        left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._leaving.setdefault(room, deque()).append(left)
-        self._link.send("leaveRoom", {"roomId": room})
-        await left
+        if self._link.is_open:
+            await self._leaves.leave(room, timeout_s)
 
     def watch(self, room: str, *, on: bool) -> None:
         """Ask to be told who is in a room, or not to be. Raises KeyError if it is not joined."""
@@ -91,7 +87,8 @@ class Joins:
             self._link.send("requestPresence", {"roomId": room, "watch": on})
 
     def ask_all(self) -> None:
-        """Join all rooms that are not live."""
+        """Leave and join what waited for the end of a pause, and join all rooms that are not live."""
+        self._leaves.ask_held(self._views)
         for view in self._views.values():
             if not view.live:
                 self._ask(view)
@@ -112,14 +109,13 @@ class Joins:
         """Forget what the connection knew."""
         for view in self._views.values():
             view.lost()
-        self._tell_leaving()  # nothing is joined any more
-        self._leaving.clear()
+        self._leaves.lost()
 
     def end(self, fault: BaseException) -> None:
         """Fail whoever joins: there will be no more answers."""
         for room in list(self._joining):
             self.tell(room, fault)
-        self._tell_leaving()
+        self._leaves.lost()
 
     # -- what the server says ----------------------------------------------------------------------------------------
 
@@ -139,8 +135,8 @@ class Joins:
         room = payload["roomId"]
         view = self._views.get(room)
         if view is None:
-            if not self._leaving.get(room):  # joined by a message whose sender is gone
-                self._link.send("leaveRoom", {"roomId": room})
+            if room not in self._leaves:  # joined by a message whose sender is gone
+                self._leaves.leave_unasked(room)
             return
         self._show(view.on_joined(payload))
         if not view.live or view.position is None:
@@ -151,14 +147,15 @@ class Joins:
             self._link.send("requestPresence", {"roomId": room, "watch": True})
 
     def on_left(self, payload: dict[str, Any]) -> None:
-        """Take a `left`: the answer to the first `leaveRoom` that waits for one."""
-        waiting = self._leaving.get(payload["roomId"])
-        if waiting:
-            left = waiting.popleft()
-            if not waiting:
-                del self._leaving[payload["roomId"]]
-            if not left.done():
-                left.set_result(None)
+        """Take a `left`."""
+        self._leaves.on_left(payload["roomId"])
+
+    def leave_refused(self, ref: str | None, fault: ChatError) -> bool:
+        """Take an `error`; return whether it answers a `leaveRoom`."""
+        if ref is None or not self._leaves.has_asked(ref):
+            return False
+        self._leaves.refused(ref, fault)
+        return True
 
     def refused(self, view: RoomView, fault: ChatError) -> bool:
         """Take an `error` that answers a join; return whether it is for good: then `tell` whoever waits."""
@@ -180,10 +177,6 @@ class Joins:
                 joining.set_result(answer)
             else:
                 joining.set_exception(answer)
-
-    def _tell_leaving(self) -> None:
-        for left in (one for some in self._leaving.values() for one in some if not one.done()):
-            left.set_result(None)
 
     def _fell_behind(self, view: RoomView) -> None:
         log.warning("A message of %s is missing behind %s; it is joined again", view.room, view.position)

@@ -34,6 +34,7 @@ class Leases:
         self._leaving: set[int] = set()  # held, but others are to have them
         self._in_use: set[int] = set()  # of the batch in flight
         self._draining = False
+        self._turn = asyncio.Lock()  # of who takes and gives up: a round, or drain()
         self.gained = asyncio.Event()
 
     def held(self) -> list[int]:
@@ -65,22 +66,30 @@ class Leases:
             await asyncio.sleep(RENEW_S)
 
     async def drain(self) -> None:
-        """Give all leases up, so that another node needn't wait for them to run out."""
+        """Give all leases up, so that another node needn't wait for them to run out.
+
+        A round under way is waited for, as what it asked for may still become ours; it asks for nothing more. Each
+        answer of Redis has its timeout, and the first that does not come ends this; the whole is for the caller to
+        bound.
+        """
         self._draining = True
         try:
-            for shard in list(self._until):
-                self._until.pop(shard)
-                await self._outbox.release(shard)
+            async with self._turn:
+                for shard in list(self._until):
+                    await self._release(shard)
         except REDIS_FAULTS as e:  # then they run out by themselves
             log.warning("Leases could not be given up", error=str(e))
 
     async def _balance(self) -> None:
         nodes = await self._registry.nodes()
         share = -(-self._shards // max(1, sum(node.forwards for node in nodes.values())))
+        async with self._turn:
+            await self._balance_to(share)
+
+    async def _balance_to(self, share: int) -> None:
         self._leaving = set(list(self._until)[share:])  # others have come
         for shard in self._leaving - self._in_use:
-            self._until.pop(shard)
-            await self._outbox.release(shard)
+            await self._release(shard)
         for shard in list(self._until):
             await self._hold(shard)
         for shard in range(self._shards):
@@ -90,6 +99,10 @@ class Leases:
                 await self._hold(shard)
         if self._until:
             self.gained.set()
+
+    async def _release(self, shard: int) -> None:
+        self._until.pop(shard, None)  # the forwarder may have learnt meanwhile that it is another's
+        await self._outbox.release(shard)
 
     async def _hold(self, shard: int) -> None:
         if self._draining:  # a round that drain() overtook must not take back what was given up

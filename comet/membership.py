@@ -45,6 +45,7 @@ class Membership:
         self._room_ttl_s = room_ttl_s
         self._health = health
         self._connections = 0
+        self._known = ""  # the incarnation that Redis knows
         self._changed_rooms: set[str] = set()
         self._changed_users: set[str] = set()
         self._changed = asyncio.Event()
@@ -91,6 +92,18 @@ class Membership:
             tasks.create_task(self._write())
             tasks.create_task(self._write_everything())
 
+    async def join(self) -> None:
+        """Enter the registry, before anybody can be here: what a stranger to it writes is a dead node's to others."""
+        try:
+            await self._registry.renew(self._node, first=True)
+            self._known = self.incarnation
+        except REDIS_FAULTS as e:  # then as soon as Redis is back
+            log.warning("The node could not enter the registry", error=str(e))
+
+    @property
+    def _node(self) -> Node:
+        return Node(self.incarnation, self._address, self._connections, len(self._rooms))
+
     async def leave(self) -> None:
         """Take the node out of the registry: nobody shall push to it any more."""
         self._left = True
@@ -101,15 +114,15 @@ class Membership:
 
     async def _renew(self) -> None:
         backoff = Backoff(AGAIN_S, AGAIN_MOST_S)  # jittered: many nodes lost the same Redis
-        known = ""  # the incarnation that Redis knows
         while not self._left:
-            node = Node(self.incarnation, self._address, self._connections, len(self._rooms))
+            node = self._node
             metrics.ROOMS.set(len(self._rooms))
             try:
-                alive = await self._registry.renew(node, first=known != node.incarnation)
+                alive = await self._registry.renew(node, first=self._known != node.incarnation)
                 self._health.good("redis")
                 backoff.reset()
-                known = node.incarnation if alive else ""
+                self._known = node.incarnation if alive else ""
+                self._changed.set()
                 if not alive and not self._left:
                     self._start_over()
                     continue
@@ -130,6 +143,10 @@ class Membership:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if self._known != self.incarnation:  # it would be taken for a dead node's, and removed
+                continue
+            if not self._changed_rooms and not self._changed_users:
+                continue
             rooms = [self._changed_rooms.pop() for _ in range(min(WRITE_ENTRIES, len(self._changed_rooms)))]
             users = [self._changed_users.pop() for _ in range(min(WRITE_ENTRIES, len(self._changed_users)))]
             try:

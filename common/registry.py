@@ -152,7 +152,7 @@ class Registry:
         found: list[dict[bytes, bytes]] = await pipeline.execute()
         names = sorted({name.decode() for entry in found for name in entry})
         living = set(await self._living(names))
-        await self._forget_dead(rooms, found, living)
+        await self._forget_dead(rooms, found, living | {without})
         living -= {without}
         return [merge(orjson.loads(text) for name, text in entry.items() if name.decode() in living) for entry in found]
 

@@ -15,7 +15,7 @@ import uvloop
 from chatroom.guard import Guard
 from tests.chaos import hunt as hunting
 from tests.chaos import run as running
-from tests.chaos.faults import possible_kinds
+from tests.chaos.faults import KINDS, possible_kinds
 from tests.chaos.parts import NotReady
 from tests.chaos.schedule import schedule
 from tests.chaos.stage import Demand
@@ -58,7 +58,8 @@ def run_command(  # noqa: PLR0913 - the options
     least = messages if messages is not None else 0 if short else LONG_MESSAGES
     plan = schedule(seed, count, kinds or possible)
     click.echo(f"Seed {seed}: {count} faults of {len({fault.kind for fault in plan})} kinds")
-    _in_a_folder(lambda guard, folder: running.run(guard, folder, plan, Demand(rate=rate), seed, least, out))
+    command = running.replay(seed, count, least, rate, kinds or (possible if set(possible) != set(KINDS) else ()))
+    _in_a_folder(lambda guard, folder: running.run(guard, folder, plan, Demand(rate=rate), seed, least, command, out))
 
 
 @main.command("mutants", epilog='Example: make chaos-mutants ARGS="ref_forgotten"')

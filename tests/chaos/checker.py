@@ -6,23 +6,26 @@ Who judges it: tests/unit/chaos/test_checker.py breaks sound evidence in every w
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from tests.chaos import rules_history, rules_paths, rules_views
+from tests.chaos import rules_history, rules_load, rules_paths, rules_views
 from tests.chaos.evidence import Evidence
-from tests.chaos.logs import Logs, time_of
+from tests.chaos.logs import Logs
 from tests.chaos.verdict import CALM, DOUBLED, LOST, REORDERED, TOLD, WRONG, Row, Verdict, Violation
+from tests.chaos.waits import delay, waits
 from tests.chaos.windows import Windows
 
 Rule = Callable[[Evidence, Logs], Iterator[Violation]]
 
 RULES: dict[str, Rule] = {
-    "evidence": rules_history.evidence,
+    "evidence": rules_load.evidence,
     "history": rules_history.history,
     "kafka": rules_paths.kafka,
     "calm_repeats": rules_paths.calm_repeats,
     "pubsub": rules_paths.pubsub,
     "push": rules_paths.push,
     "view": rules_views.view,
+    "protocol": rules_views.protocol,
     "told": rules_views.told,
+    "delay": delay,
     "dead_letters": rules_views.dead_letters,
     "unexpected": rules_views.unexpected,
 }
@@ -56,18 +59,12 @@ def _count_load(run: Evidence, windows: Windows, rows: dict[str, Row]) -> None:
 
 
 def _count_gaps(run: Evidence, windows: Windows, rows: dict[str, Row], total: Row) -> None:
-    """Find how long the last client waited for each message appended after it had joined, its reconnects within."""
-    latest: dict[tuple[str, str], float] = {}
-    for view in run.views:
-        for seen in view.seen if view.whole else ():
-            if time_of(seen.id) >= view.joined_at:
-                message = (view.room, seen.id)
-                latest[message] = max(seen.at, latest.get(message, 0.0))
-    for (_, message_id), at in latest.items():
-        appended = time_of(message_id)
-        row = rows[windows.blame(appended, max(appended, at))]
-        row.longest_gap_s = max(row.longest_gap_s, at - appended)
-        total.longest_gap_s = max(total.longest_gap_s, at - appended)
+    """Find how long the last connected client waited for each message appended after it had joined."""
+    for wait in waits(run):
+        fault = windows.of_wait(wait.began, wait.ended)
+        row = rows[fault.kind if fault is not None else CALM]
+        row.longest_gap_s = max(row.longest_gap_s, wait.lasted_s)
+        total.longest_gap_s = max(total.longest_gap_s, wait.lasted_s)
 
 
 def _count_violations(found: list[Violation], rows: dict[str, Row], total: Row) -> None:

@@ -33,6 +33,7 @@ _SHARED: Final = {
 }
 _COMET: Final = {
     "COMET_DEFAULT_ROOMS": "",
+    "COMET_RECOVERY_LIMIT": "20",  # so that who was away for a while is caught up in several frames
     "COMET_RATE_MESSAGES_PER_SECOND": "100000",  # after a fault senders send all again at once
     "COMET_RATE_BURST_MESSAGES": "100000",
 }

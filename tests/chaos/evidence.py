@@ -41,6 +41,20 @@ class Told(NamedTuple):
     before: int  # index in the view's `seen` of what came next
 
 
+class Span(NamedTuple):
+    """A time from one moment to another; `ended` is infinite while it goes on."""
+
+    began: float
+    ended: float
+
+
+class Broken(NamedTuple):
+    """A frame that the protocol forbids."""
+
+    at: float
+    text: str  # for people: whose, which, why
+
+
 @dataclass
 class View:
     """What one client saw of one room, from a join without `since` until it left or the run ended."""
@@ -53,6 +67,8 @@ class View:
     told: list[Told] = field(default_factory=list)
     whole: bool = False  # it stayed until the end, so it must have seen the room's last message too
     joined_at: float = 0.0  # what was appended before is history to it: it did not wait for that
+    shown: list[Seen] = field(default_factory=list)  # what the join showed of before
+    apart: list[Span] = field(default_factory=list)  # from each loss of the client's connection until joined again
 
 
 class Produced(NamedTuple):
@@ -119,3 +135,7 @@ class Evidence:
     refused: dict[str, int] = field(default_factory=dict)  # errors that senders got, by code; all were tried again
     reconnects: int = 0
     joins: int = 0
+    protocol: list[Broken] = field(default_factory=list)  # frames that must not come
+    offered: list[float] = field(default_factory=list)  # when each message was given to a client, acked or not
+    held_back: int = 0  # messages that were due while too many were unacked: never offered
+    joining: list[Span] = field(default_factory=list)  # each joinRoom until its answer, or the connection's end

@@ -12,8 +12,9 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aiohttp
 
@@ -33,6 +34,18 @@ OPEN_TIMEOUT_S: Final = 60.0
 POST_TIMEOUT_S: Final = 5.0
 POST_RETRY_S: Final = 0.5
 LOOK_S: Final = 0.05
+
+
+class _Chat(ChatClient):
+    """A client that tells the ledger of each loss of its connection: no frame says that."""
+
+    def __init__(self, ledger: Ledger, name: str, *args: Any, **options: Any) -> None:
+        super().__init__(*args, uid=name, name=name, trace=ledger.trace(name), **options)
+        self._lost = partial(ledger.lost, name)
+
+    def on_lost(self, code: int, reason: str, wait_s: float) -> None:
+        self._lost()
+        super().on_lost(code, reason, wait_s)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +79,7 @@ class Load:
         ledger: Ledger,
     ) -> None:
         self.faults: list[str] = []  # what must not happen: a message that can't be sent, a client sent away
+        self.offered: list[float] = []  # when each message was given to a client, in seconds since the epoch
         self.held_back = 0  # messages that were due while too many were unacked
         self._urls = list(urls)
         self._logic_url = logic_url
@@ -75,7 +89,6 @@ class Load:
         self._ledger = ledger
         self._clients = [self._client(f"c{i}", i) for i in range(clients)]
         self._busy: set[_Client] = set()  # coming or going at the moment
-        self._offered = 0
         self._outstanding = 0
         self._broadcasting = False  # one is not answered yet
         self._broadcasts = 0
@@ -86,15 +99,14 @@ class Load:
 
     def _client(self, name: str, number: int) -> _Client:
         first = number % len(self._urls)
-        chat = ChatClient(
+        chat = _Chat(
+            self._ledger,
+            name,
             self._urls[first:] + self._urls[:first],
-            uid=name,
-            name=name,
             ping_s=PING_S,
             reconnect_cap_s=RECONNECT_CAP_S,
             events_limit=1,  # the ledger sees the frames themselves
             rng=random.Random(self._rng.random()),  # noqa: S311 - a seeded run
-            trace=self._ledger.trace(name),
         )
         rooms = self._rng.sample(self._rooms, min(ROOMS_EACH, len(self._rooms)))
         return _Client(name, chat, rooms, stays=number % 3 == 0)
@@ -104,7 +116,7 @@ class Load:
     @property
     def sent(self) -> int:
         """Messages given to clients."""
-        return self._offered
+        return len(self.offered)
 
     @property
     def acked(self) -> int:
@@ -214,7 +226,7 @@ class Load:
             return
         client = self._rng.choice(self._clients)
         client.sent += 1
-        self._offered += 1
+        self.offered.append(self._ledger.clock())
         self._outstanding += 1
         assert self._tasks is not None
         self._tasks.create_task(self._deliver(client, self._rng.choice(client.rooms), f"{client.name}-{client.sent}"))

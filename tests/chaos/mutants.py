@@ -15,15 +15,20 @@ from typing import Any, Final
 
 from comet import forwarder
 from comet.hub import Hub
+from comet.join import Join
 from comet.leases import Leases
 from common import outbox
 from common.append_lane import AppendLane
 from common.append_script import AppendScript
 from common.envelope import User
-from common.store import Appended, Store
+from common.redis_client import AWAY
+from common.store import Store
 from job.progress import Progress
 
-BODY_AT: Final = 16  # in an append's arguments: 5 keys, 10 values, then content and body of each message
+# In an append's arguments: 5 keys, 10 values, then content and body of each message.
+CHANNEL_AT: Final = 5
+ROOM_AT: Final = 6
+CONTENT_AT: Final = 15
 LATE_S: Final = 0.03  # at most, for a publish that is a step of its own
 
 
@@ -38,7 +43,9 @@ def commit_before_push() -> None:
     def make(advance: Any) -> Any:
         def mutant(self: Progress) -> int:
             advance(self)
-            return max(self.position, self._next)
+            if self.position >= 0:  # else no record came yet
+                self.position = max(self.position, self._next)
+            return self.position
 
         return mutant
 
@@ -46,26 +53,35 @@ def commit_before_push() -> None:
 
 
 def ack_before_append() -> None:
-    """Answer at once with what the next position will most likely be."""
-    seqs: dict[str, int] = {}
+    """Where Redis is away, answer with what the next position will most likely be, and store nothing.
 
-    def make(append: Any) -> Any:
-        def mutant(self: Store, room: str, user: User, contents: list[str], *more: Any, **options: Any) -> Any:
-            append(self, room, user, contents, *more, **options).add_done_callback(_ignore)
-            first = seqs.get(room, 0) + 1
-            seqs[room] = first + len(contents) - 1
-            answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-            now_ms = time.time_ns() // 1_000_000
-            answer.set_result(Appended(now_ms, first, [f"{now_ms}-{i}" for i in range(len(contents))]))
-            return answer
+    The answer names the room's last known epoch, the next seqs and ids by the clock, as a true one would.
+    """
+    ends: dict[str, tuple[int, int]] = {}  # each room's epoch and last seq as they were told last
+
+    def foretold(append: Any) -> list[Any]:
+        room, count = append.arguments[ROOM_AT], (len(append.arguments) - CONTENT_AT) // 2
+        epoch, last = ends.get(room, (1, 0))
+        ends[room] = (epoch, last + count)
+        now_ms = time.time_ns() // 1_000_000
+        ids = " ".join(f"{now_ms}-{n}" for n in range(last + 1, last + count + 1))
+        return [0, f"{epoch} {last + 1} {ids}".encode(), 1]
+
+    def make(ask: Any) -> Any:
+        async def mutant(self: AppendLane, batch: list[Any]) -> list[Any]:
+            try:
+                answers: list[Any] = await ask(self, batch)
+            except AWAY:
+                return [foretold(append) for append in batch]
+            for append, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, list) and not answer[0]:
+                    epoch, first, *ids = answer[1].split(b" ")
+                    ends[append.arguments[ROOM_AT]] = (int(epoch), int(first) + len(ids) - 1)
+            return answers
 
         return mutant
 
-    _swap(Store, "append", make)
-
-
-def _ignore(answer: asyncio.Future[Appended]) -> None:
-    answer.exception()
+    _swap(AppendLane, "_ask", make)
 
 
 def outbox_entry_dropped() -> None:
@@ -100,9 +116,9 @@ def publish_outside_the_script() -> None:
         await asyncio.sleep(random.uniform(0, LATE_S))  # noqa: S311 - as the network would have it
         epoch, first, *ids = ack.split(" ")
         heads = (f'{{"id":"{one}","seq":{seq},"timestamp":{one[:13]},' for seq, one in enumerate(ids, int(first)))
-        bodies = arguments[BODY_AT::2]
+        bodies = arguments[CONTENT_AT + 1 :: 2]
         messages = b",".join(head.encode() + body for head, body in zip(heads, bodies, strict=True))
-        await self._redis.publish(arguments[5], f"{epoch} {first} {len(ids)}\n".encode() + messages)
+        await self._redis.publish(arguments[CHANNEL_AT], f"{epoch} {first} {len(ids)}\n".encode() + messages)
 
     def make_ask(ask: Any) -> Any:
         async def mutant(self: AppendLane, batch: list[Any]) -> list[Any]:
@@ -153,6 +169,25 @@ def stale_forwarder() -> None:
     _swap(outbox, "_REMOVE", make_remove)
 
 
+def joins_not_held_back() -> None:
+    """Let the session in first, and read what it missed while the room's messages reach it already."""
+
+    def make(resume: Any) -> Any:
+        async def mutant(self: Any, since: Any) -> None:
+            room = await self._hub.enter(self._room_id)
+            try:
+                self._let_in(room)
+                self._let_in = lambda _room: None
+                await self._hub.store.read(room.id, 0, 1)  # whatever the room's ring covers
+                await resume(self, since)
+            finally:
+                self._hub.exit(room)
+
+        return mutant
+
+    _swap(Join, "resume", make)
+
+
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     mutant.__name__: mutant
     for mutant in (
@@ -163,6 +198,7 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
         publish_outside_the_script,
         ref_forgotten,
         stale_forwarder,
+        joins_not_held_back,
     )
 }
 

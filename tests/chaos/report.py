@@ -11,10 +11,14 @@ from typing import Final
 from tests.chaos import picture
 from tests.chaos.checker import RULES
 from tests.chaos.evidence import Evidence
+from tests.chaos.rules_load import JUDGED_S, offered_rates
 from tests.chaos.verdict import CALM, Row, Verdict, Violation
 
 MOST_SHOWN: Final = 50  # violations; the rest is only counted
 TEXT_CHARS: Final = 240  # of one
+AGAIN: Final = (
+    "Run it again (the same faults, in the same order, with the same choices; the load's own timing differs):"
+)
 COLUMNS: Final = (
     "Fault", "Times", "Messages acked", "Lost", "Doubled", "Reordered", "Otherwise wrong", "Told holes",
     "Longest gap, s",
@@ -44,7 +48,7 @@ def text(  # noqa: PLR0913 - what a report says
         "![Messages a second through time, the faults marked](chaos.svg)",
         _table(verdict),
         _notes(run),
-        f"Run it again with the same seed (the same faults at the same moments of the load):\n\n    {command}",
+        f"{AGAIN}\n\n    {command}",
     ]
     if not verdict.sound:
         parts.append(_violations(verdict))
@@ -119,15 +123,26 @@ def _notes(run: Evidence) -> str:
     whole = sum(view.whole for view in run.views)
     refused = ", ".join(f"{count:,} x {code}" for code, count in sorted(run.refused.items())) or "none"
     return (
-        "A fault counts from its first moment until 8 s after the part was ready again. A gap is the time from a "
-        "message's append until the last client that was in the room then and stayed to the end had it, its reconnects "
-        "within.\n\n"
+        "Whatever goes wrong counts for a fault from its first moment until 8 s after the part was ready again. A gap "
+        "is the time from a message's append until the last client that was in the room then had it, of those that "
+        "stayed connected; it counts for the fault that was in force for most of it, or else for the one before.\n\n"
+        f"{_load(run)}\n\n"
         f"Checked were {sum(map(len, run.stored.values())):,} stored messages in {len(run.stored)} rooms, "
         f"{sum(len(view.seen) for view in run.views):,} deliveries to clients in {len(run.views):,} views "
         f"({whole:,} of them to the end), {len(run.produced):,} messages in Kafka, {len(run.pushed):,} pushed and "
         f"{len(run.published):,} published ones, and {len(run.broadcast_acked):,} broadcasts. "
         f"There were {run.joins:,} joins and {run.reconnects:,} reconnects. "
         f"Refused and tried again: {refused}."
+    )
+
+
+def _load(run: Evidence) -> str:
+    """Say that the load was on under each fault."""
+    rates = [rate for _, rate in offered_rates(run)]
+    least = f"at least {min(rates):.0f}" if rates else "no"
+    return (
+        f"Offered were {len(run.offered):,} messages, under {len(rates)} faults of {JUDGED_S:g} s or more {least} a "
+        f"second on average (acked or not); {run.held_back:,} were held back as too many waited for their acks."
     )
 
 

@@ -11,14 +11,6 @@ from tests.chaos.verdict import DOUBLED, LOST, REORDERED, WRONG, Violation
 RULE = "history"
 
 
-def evidence(run: Evidence, _: Logs) -> Iterator[Violation]:
-    """A run in which nothing was acked, or nobody stayed to the end, proves nothing."""
-    if not run.acked:
-        yield Violation("evidence", WRONG, "", 0, 0, "no message was acked", 0.0)
-    if not any(view.whole for view in run.views):
-        yield Violation("evidence", WRONG, "", 0, 0, "no client stayed to the end", 0.0)
-
-
 def history(run: Evidence, _: Logs) -> Iterator[Violation]:
     """Each acked message stands there once, where its ack said; seqs from 1 without holes, epochs and ids only rise."""
     for room, stored in run.stored.items():

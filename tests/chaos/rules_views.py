@@ -41,7 +41,7 @@ def _appended(room: str, seq: int, logs: Logs) -> float:
 
 
 def _as_stored(one: View, logs: Logs) -> Iterator[Violation]:
-    for seen in one.seen:
+    for seen in (*one.shown, *one.seen):
         if not _same(seen, one.room, logs):
             text = f"{one.client} saw {seen[:4]}, the log has {logs.stored.get((one.room, seen.seq))}"
             yield Violation("view", WRONG, one.room, seen.seq, seen.seq, text, seen.at)
@@ -58,6 +58,12 @@ def told(run: Evidence, _: Logs) -> Iterator[Violation]:
         for hole in one.told:
             seq = one.seen[hole.before].seq if hole.before < len(one.seen) else 0
             yield Violation("told", TOLD, one.room, seq, seq, f"{one.client} was told of a hole", hole.at)
+
+
+def protocol(run: Evidence, _: Logs) -> Iterator[Violation]:
+    """Nobody was sent a frame that the protocol forbids."""
+    for one in run.protocol:
+        yield Violation("protocol", WRONG, "", 0, 0, one.text, one.at)
 
 
 def dead_letters(run: Evidence, _: Logs) -> Iterator[Violation]:

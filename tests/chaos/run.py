@@ -18,17 +18,28 @@ from tests.chaos.gather import versions
 from tests.chaos.schedule import Planned
 from tests.chaos.stage import Demand, Stage, staged
 from tests.chaos.verdict import Verdict
+from tests.chaos.windows import AFTERMATH_S
 
 PROGRESS_S: Final = 1.0
 QUIET_PROGRESS_S: Final = 10.0  # where nobody watches, as in CI
-CALM_S: Final = 3.0  # of load after the last fault
+CALM_S: Final = AFTERMATH_S + 3  # of load after the last fault: calm enough for what no fault excuses
 CLEAR: Final = "\r\x1b[K"
 
 
 async def run(  # noqa: PLR0913, PLR0917 - what the command line chooses
-    guard: Guard, directory: Path, plan: Sequence[Planned], demand: Demand, seed: int, messages: int, out: Path
+    guard: Guard,
+    directory: Path,
+    plan: Sequence[Planned],
+    demand: Demand,
+    seed: int,
+    messages: int,
+    command: str,
+    out: Path,
 ) -> Verdict:
-    """Let the planned faults strike, go on until so many messages are acked, judge, and write the report."""
+    """Let the planned faults strike, go on until so many messages are acked, judge, and write the report.
+
+    `command` is what replays it.
+    """
     click.echo("Starting Redis, Kafka, Logic, three Comets, two Jobs, and the load")
     async with staged(guard, directory, demand, seed) as stage, _progress(stage, len(plan)):
         for fault in plan:
@@ -40,11 +51,16 @@ async def run(  # noqa: PLR0913, PLR0917 - what the command line chooses
             await asyncio.sleep(PROGRESS_S)
         _say("The load ends; waiting until everything has arrived, then reading it all")
         verdict = await stage.finish()
-        command = f'make chaos ARGS="--seed {seed} --faults {len(plan)} --messages {messages}"'
         found = await versions(stage.cluster.redis_server.port)
     path = report.write(out, stage.evidence, verdict, seed=seed, command=command, versions=found, load=str(demand))
     click.echo(f"{path.read_text()}\nIt is in {path}")
     return verdict
+
+
+def replay(seed: int, faults: int, messages: int, rate: float, kinds: Sequence[str]) -> str:
+    """Return the command that lets the same faults strike; `kinds` are those that were chosen, none if all were."""
+    chosen = "".join(f" --kind {kind}" for kind in kinds)
+    return f'make chaos ARGS="--seed {seed} --faults {faults} --messages {messages} --rate {rate:g}{chosen}"'
 
 
 def _say(text: str) -> None:

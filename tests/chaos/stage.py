@@ -22,6 +22,7 @@ from tests.chaos.taps import PubSubTap, PushTap
 from tests.chaos.verdict import Verdict
 
 WARM_UP_S: Final = 2.0  # of load before the first fault
+TAP_KNOWN_S: Final = 1.5  # Jobs look each second who is registered: what comes before may be pushed without the tap
 QUIESCE_S: Final = 60.0
 DRAIN_S: Final = 60.0
 
@@ -81,6 +82,8 @@ class Stage:
         ledger = self.ledger
         run.acked, run.views, run.broadcast_acked = ledger.acked, ledger.views, ledger.broadcast_acked
         run.refused, run.reconnects, run.joins = dict(ledger.refused), ledger.reconnects, ledger.joins
+        run.protocol, run.joining = ledger.protocol, ledger.joining
+        run.offered, run.held_back = self.load.offered, self.load.held_back
         return await asyncio.to_thread(check, run)
 
 
@@ -102,6 +105,7 @@ async def staged(  # noqa: PLR0913 - what a run chooses
         port = cluster.redis_server.port
         pubsub_tap = await stack.enter_async_context(PubSubTap(port, run))
         push_tap = await stack.enter_async_context(PushTap(port, demand.room_ids, run))
+        await asyncio.sleep(TAP_KNOWN_S)
         urls = [comet.url for comet in cluster.comets]
         rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
         load = Load(urls, cluster.logic.url, demand.room_ids, demand.clients, demand.rate, rng, ledger)

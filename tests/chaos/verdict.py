@@ -40,7 +40,7 @@ class Row:
     reordered: int = 0
     wrong: int = 0  # another id, content, place or partition than it should have, or no message at all
     told: int = 0  # holes that clients were told of
-    longest_gap_s: float = 0.0  # from a message's append until the last client that stayed to the end had it
+    longest_gap_s: float = 0.0  # from a message's append until the last client that was connected all the time had it
 
 
 @dataclass

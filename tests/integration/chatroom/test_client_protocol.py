@@ -435,6 +435,90 @@ async def test_leaving_waits_for_what_was_sent(server: ScriptedServer) -> None:
         await (await server.accept()).quiet()
 
 
+@pytest.mark.parametrize("code", ["unavailable", "overloaded", "rate_limited", "internal"])
+async def test_a_leave_is_tried_again_while_the_server_can_not(server: ScriptedServer, code: str) -> None:
+    """With what else waits for the end of the pause; and it returns when the server says `left`."""
+    async with in_room(server) as (chat, peer), asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(chat.leave("r"))
+        await peer.refuse(await peer.expect("leaveRoom"), code)
+        await peer.expect("leaveRoom")
+        assert not leaving.done()
+        await peer.say("left", roomId="r")
+        await leaving
+        await peer.quiet()
+
+
+async def test_a_leave_during_a_pause_waits_for_its_end(server: ScriptedServer) -> None:
+    """Nothing is sent until then."""
+    async with in_room(server, rooms=["r", "s"]) as (chat, peer), asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(chat.send("s", "hi"))
+        await peer.refuse(await peer.expect("clientMessages"), "rate_limited")
+        await peer.text("the refusal was read")
+        await until(chat, System)
+        leaving = tasks.create_task(chat.leave("r"))
+        assert (await peer.expect("leaveRoom"))["roomId"] == "r"
+        await peer.say("left", roomId="r")
+        await leaving
+        await peer.ack(await peer.expect("clientMessages"))
+        await sending
+
+
+async def test_a_refused_leave_is_not_the_next_ones_answer(server: ScriptedServer) -> None:
+    """Nobody waits for the first any more; `left` is the answer to the second."""
+    async with in_room(server) as (chat, peer):
+        first = asyncio.create_task(chat.leave("r"))
+        asked = await peer.expect("leaveRoom")
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await peer.refuse(asked, "bad_request")
+        joining = asyncio.create_task(chat.join("r"))
+        await peer.let_in()
+        await joining
+        second = asyncio.create_task(chat.leave("r"))
+        await peer.expect("leaveRoom")
+        await peer.say("left", roomId="r")
+        await second
+
+
+async def test_a_room_that_is_wanted_again_is_not_left(server: ScriptedServer) -> None:
+    """The leave was refused for the moment, and meanwhile the room is joined: it stays so."""
+    async with in_room(server) as (chat, peer), asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(chat.leave("r"))
+        asked = await peer.expect("leaveRoom")
+        joining = tasks.create_task(chat.join("r"))
+        await peer.refuse(asked, "rate_limited")
+        await peer.let_in()
+        await asyncio.gather(leaving, joining)
+        await peer.quiet()
+        assert chat.rooms == {"r": Position(1, 0)}
+
+
+async def test_a_leave_that_is_refused_for_good_is_raised(server: ScriptedServer) -> None:
+    """It is not tried again."""
+    async with in_room(server) as (chat, peer):
+        leaving = asyncio.create_task(chat.leave("r"))
+        await peer.refuse(await peer.expect("leaveRoom"), "bad_request")
+        with pytest.raises(BadRequest, match="it is bad_request"):
+            await leaving
+        await peer.quiet()
+
+
+async def test_what_is_never_answered_fails_in_time(server: ScriptedServer) -> None:
+    """A leave and a join; and the next leave gets its own answer."""
+    async with in_room(server, ack_timeout_s=0.2) as (chat, peer):
+        with pytest.raises(TimeoutError):
+            await chat.leave("r")
+        await peer.expect("leaveRoom")
+        with pytest.raises(TimeoutError):
+            await chat.join("r")
+        await peer.let_in()
+        await chat.join("r")
+        leaving = asyncio.create_task(chat.leave("r"))
+        await peer.expect("leaveRoom")
+        await peer.say("left", roomId="r")
+        await leaving
+
+
 async def test_a_room_is_left_with_the_connection(server: ScriptedServer) -> None:
     """Lost before it was answered: nothing is joined any more."""
     async with in_room(server) as (chat, peer), asyncio.TaskGroup() as tasks:

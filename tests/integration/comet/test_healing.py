@@ -61,10 +61,8 @@ async def test_a_silent_pubsub_connection_delays_messages_and_is_given_up(own_re
             for i in range(4):
                 log.info("silent: %.2f s", await say(alice, [bob], 4 + i * 5, 5))
             await eventually(lambda: total("comet_pubsub_lost_total") > lost, timeout_s=LATE_S)
-            repaired = total("comet_repaired_messages_total")
             proxy.release()
             await heard_again(alice, [bob], 24)
-            assert total("comet_repaired_messages_total") >= repaired
 
 
 async def heard_again(alice: RoomClient, others: list[RoomClient], first: int) -> None:

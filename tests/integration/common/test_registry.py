@@ -116,6 +116,13 @@ async def test_what_the_dead_left_in_a_room_is_removed(registry: Registry, redis
     assert [sorted(names) for names in await registry.serving(["r"])] == [["a", "asleep"]]
 
 
+async def test_who_asks_is_never_taken_for_dead(registry: Registry) -> None:
+    """It may have come a moment ago, or its life may have run out while it was away: it is here all the same."""
+    await registry.record("new", {"r": Presence(1, [("u", "u")])}, {}, TTL_S)
+    await registry.presence(["r"], without="new")
+    assert await registry.serving(["r"]) == [["new"]]
+
+
 async def test_only_so_many_users_are_listed_but_all_are_counted(registry: Registry) -> None:
     """A room of thousands costs a bounded answer."""
     await live(registry, "a", "b")

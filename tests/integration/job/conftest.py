@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -74,20 +73,6 @@ class JobProgram(Program):
             return reasons is not None and bool(true(reasons))
 
         await eventually(wanted, f"/readyz\n{self.log[-2000:]}", timeout_s)
-
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """Start it without waiting until it is ready."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "job.log").open("ab") as out:
-            self._running = subprocess.Popen(
-                self.argv(),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=self.environ(),
-                process_group=self._guard.group,
-            )
-        return self._running
 
     async def up(self) -> "JobProgram":
         """Start it and wait until it is ready."""

@@ -2,7 +2,7 @@
 
 import random
 
-from tests.chaos.evidence import Acked, Evidence, Produced, Published, Pushed, Seen, Stored, Struck, View
+from tests.chaos.evidence import Acked, Evidence, Produced, Published, Pushed, Seen, Span, Stored, Struck, View
 
 BEGAN = 1_800_000_000.0
 TICK_S = 0.01
@@ -26,11 +26,18 @@ def sound(count: int = 12, rooms: tuple[str, ...] = ROOMS) -> Evidence:
 
 
 def with_faults(run: Evidence, kinds: list[str], length_s: float = 4.0, pause_s: float = 6.0) -> Evidence:
-    """Add one fault of each kind, one after another."""
+    """Add one fault of each kind, one after another, under load."""
     for number, kind in enumerate(kinds):
-        began = run.began + pause_s + number * (length_s + pause_s)
-        run.faults.append(Struck(number, kind, began, began + length_s, f"{kind}, for the test"))
+        strike(run, kind, pause_s + number * (length_s + pause_s), length_s)
     return run
+
+
+def strike(run: Evidence, kind: str, begins_s: float, length_s: float = 4.0) -> None:
+    """Add a fault that begins so long after the run did, with 200 offered messages a second and a join."""
+    began = run.began + begins_s
+    run.faults.append(Struck(len(run.faults), kind, began, began + length_s, f"{kind}, for the test"))
+    run.offered += [began + nth / 200 for nth in range(round(length_s * 200))]
+    run.joining.append(Span(began + 0.1, began + 0.2))
 
 
 def busy(seconds: int, kinds: list[str], rng: random.Random) -> Evidence:

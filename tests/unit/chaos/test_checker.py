@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chaos.checker import check
-from tests.chaos.evidence import Evidence, Produced, Struck, Told
+from tests.chaos.evidence import Broken, Evidence, Produced, Told
 from tests.chaos.verdict import CALM, DOUBLED, LOST, REORDERED, TOLD, WRONG, Verdict
-from tests.unit.chaos.sound import BEGAN, ROOMS, sound, with_faults
+from tests.unit.chaos.sound import BEGAN, ROOMS, sound, strike, with_faults
 
 ROOM = ROOMS[0]
 
@@ -109,11 +109,20 @@ BREAKS: dict[str, tuple[str, str, Break]] = {
     "a client saw epochs fall": ("view", REORDERED, lambda run: _set(run.views[0].seen, 3, epoch=9_700_000_000_000)),
     "a client saw what nobody stored": ("view", WRONG, lambda run: run.views[0].seen.append(_unstored(run))),
     "a client was told of a hole": ("told", TOLD, lambda run: run.views[0].told.append(Told(BEGAN, 3))),
+    "a join showed what nobody stored": ("view", WRONG, lambda run: run.views[0].shown.append(_unstored(run))),
+    "a frame came that must not": ("protocol", WRONG, lambda run: run.protocol.append(Broken(BEGAN, "c0: an ack"))),
+    "a fault fell under too little load": ("evidence", WRONG, lambda run: _idle(run).offered.__delitem__(slice(201))),
+    "nobody joined under a fault": ("evidence", WRONG, lambda run: _idle(run).joining.clear()),
     "there is a dead letter": ("dead_letters", WRONG, lambda run: setattr(run, "dead_letters", 1)),
     "a service ended by itself": ("unexpected", WRONG, lambda run: run.unexpected.append("comet-1 ended with 1")),
     "nobody stayed to the end": ("evidence", WRONG, _all_left),
     "nothing was acked": ("evidence", WRONG, lambda run: run.acked.clear()),
 }
+
+
+def _idle(run: Evidence) -> Evidence:
+    """Return the run with a fault of 4 s, under which 800 messages are offered: 600 would be enough."""
+    return with_faults(run, ["kill_redis"])
 
 
 def _set(those: list[Any], nth: int, **changed: Any) -> None:
@@ -246,7 +255,7 @@ def test_repeats_in_kafka_are_excused_by_a_fault_and_its_aftermath() -> None:
     """And not by a fault that is long over."""
     run = sound()
     run.produced.append(run.produced[3]._replace(offset=99, at=BEGAN + 12))
-    run.faults.append(Struck(0, "kill_comet", BEGAN + 3, BEGAN + 5, "SIGKILL comet-0"))
+    strike(run, "kill_comet", 3.0, 2.0)
     assert check(run).sound
     run.faults[0] = run.faults[0]._replace(ended=BEGAN + 3.9)
     assert rules(check(run)) == {"calm_repeats"}
@@ -262,7 +271,7 @@ def test_violations_are_blamed_on_the_fault_they_fell_into() -> None:
 
 
 def test_each_kind_of_fault_has_its_figures() -> None:
-    """Acks by their moment, the longest gap of whole views by when it was, and the calm for the rest."""
+    """Acks by their moment, the longest gap by when it was, and the calm for the rest."""
     run = with_faults(sound(), ["kill_redis", "freeze_job"], length_s=4.0, pause_s=20.0)  # at 20 and 44 s
     _set(run.views[0].seen, -1, at=BEGAN + 22)  # a gap of almost 22 s, 2 s of which in the fault
     _set(run.acked, 0, at=BEGAN + 46)

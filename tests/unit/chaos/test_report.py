@@ -25,12 +25,15 @@ def test_a_sound_run_is_told_as_such() -> None:
     """With when, on what, of which versions, and how to run it again."""
     run = with_faults(sound(), ["kill_redis", "freeze_job"])
     run.refused = {"unavailable": 1234}
+    run.held_back = 17
     text = written(run)
     assert "**Nothing lost, doubled, reordered or skipped: 24 acked messages, 2 faults, longest gap" in text
     assert "2027-01-15 08:00 UTC, " in text
     assert report.machine() in text
     for part in ("seed 7", "Redis 7.2.1", COMMAND, "200 messages a second", "1,234 x unavailable", "(chaos.svg)"):
         assert part in text
+    assert "Offered were 1,600 messages, under 2 faults of 2 s or more at least 200 a second" in text
+    assert "17 were held back" in text
     assert "Violations" not in text
 
 

@@ -5,7 +5,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.schedule import PAUSE_S, schedule
+from tests.chaos.run import CALM_S as CALM_AT_THE_END_S
+from tests.chaos.run import replay
+from tests.chaos.schedule import CALM_S, PAUSE_S, schedule
+from tests.chaos.windows import AFTERMATH_S
 
 KINDS = [f"kind_{letter}" for letter in "abcdef"]
 seeds = st.integers(0, 2**63)
@@ -55,3 +58,29 @@ def test_faults_are_numbered_and_pauses_short(seed: int) -> None:
 def test_a_single_kind_is_repeated() -> None:
     """`--kinds kill_redis` is a run too."""
     assert [one.kind for one in schedule(1, 3, ["kill_redis"])] == ["kill_redis"] * 3
+
+
+FREEZES = ["freeze_comet", "freeze_logic", "freeze_redis", "kill_comet"]
+
+
+@given(seeds)
+def test_a_comets_or_logics_freeze_is_followed_by_calm(seed: int) -> None:
+    """Past what the freeze excuses; in the first round only a Comet's, so that a short run is short."""
+    for fault, following in pairwise(schedule(seed, 20, FREEZES)):
+        first_round = fault.number <= len(FREEZES)
+        calm = fault.kind == "freeze_comet" or (fault.kind == "freeze_logic" and not first_round)
+        assert (following.pause_s > CALM_S) == calm
+        assert (following.pause_s <= PAUSE_S[1]) != calm
+
+
+def test_calm_lasts_longer_than_what_a_fault_excuses() -> None:
+    """Else nothing was ever judged as done in calm; at the end too."""
+    assert CALM_S > AFTERMATH_S + 2
+    assert CALM_AT_THE_END_S > AFTERMATH_S + 2
+
+
+def test_the_command_that_replays_a_run_says_all_that_shapes_its_plan() -> None:
+    """Kinds as they were chosen, the rate, the numbers."""
+    assert replay(7, 14, 0, 250.0, ()) == 'make chaos ARGS="--seed 7 --faults 14 --messages 0 --rate 250"'
+    command = replay(7, 3, 100, 99.5, ("kill_redis", "cut_redis"))
+    assert command.endswith('--messages 100 --rate 99.5 --kind kill_redis --kind cut_redis"')

@@ -148,3 +148,103 @@ async def test_what_is_in_use_is_given_away_only_when_the_batch_is_done(clock: C
             await eventually(lambda: len(leases.held()) == 8)  # renewed
             assert 15 in outbox.holders
         await eventually(lambda: len(outbox.holders) == 8)
+
+
+class Gated(FakeOutbox):
+    """Waits in `release` or in `hold` while its gate is closed; `reached` tells that somebody does."""
+
+    def __init__(self) -> None:
+        super().__init__("a")
+        self.releases, self.holds = asyncio.Event(), asyncio.Event()
+        self.releases.set()
+        self.holds.set()
+        self.reached = asyncio.Event()
+
+    async def _through(self, gate: asyncio.Event) -> None:
+        if not gate.is_set():
+            self.reached.set()
+        await gate.wait()
+
+    async def release(self, shard: int) -> None:
+        """As FakeOutbox.release, through the gate."""
+        await self._through(self.releases)
+        await super().release(shard)
+
+    async def hold(self, shard: int) -> bool:
+        """As FakeOutbox.hold, through the gate."""
+        await self._through(self.holds)
+        return await super().hold(shard)
+
+    async def until_reached(self) -> None:
+        """Return when somebody waits at a gate."""
+        async with asyncio.timeout(5):
+            await self.reached.wait()
+
+
+async def drained_through(leases: Leases, gate: asyncio.Event) -> None:
+    """Drain, and open the gate when that has got as far as it can."""
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        draining = tasks.create_task(leases.drain())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        gate.set()
+        await draining
+
+
+@pytest.mark.usefixtures("clock")
+async def test_a_drain_while_a_round_gives_away_gives_up_the_rest() -> None:
+    """Others have come and what is theirs is being released when the node is stopped: neither trips over the other."""
+    nodes, outbox = FakeNodes(1), Gated()
+    leases = make(outbox, nodes)
+    task = asyncio.create_task(leases.run())
+    await eventually(lambda: len(leases.held()) == SHARDS)
+    outbox.releases.clear()
+    nodes.count = 2
+    await outbox.until_reached()
+    await drained_through(leases, outbox.releases)
+    async with asyncio.timeout(5):
+        await task  # ends by itself, without an error
+    assert (leases.held(), outbox.holders) == ([], {})
+
+
+@pytest.mark.usefixtures("clock")
+async def test_a_lease_that_was_asked_for_before_a_drain_is_given_up_as_well() -> None:
+    """The answer comes while the rest is given up: nobody has to wait until that lease runs out."""
+    outbox = Gated()
+    leases = make(outbox, FakeNodes(1))
+    task = asyncio.create_task(leases.run())
+    await eventually(lambda: len(leases.held()) == SHARDS)
+    outbox.holds.clear()
+    await outbox.until_reached()
+    await drained_through(leases, outbox.holds)
+    async with asyncio.timeout(5):
+        await task
+    assert (leases.held(), outbox.holders) == ([], {})
+
+
+@pytest.mark.usefixtures("clock")
+async def test_a_lease_lost_during_a_drain_ends_nothing() -> None:
+    """The forwarder's last batch is refused as another's while the leases are given up."""
+    outbox = Gated()
+    async with running(make(outbox, FakeNodes(1))) as leases:
+        await eventually(lambda: len(leases.held()) == SHARDS)
+        outbox.releases.clear()
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            tasks.create_task(leases.drain())
+            await outbox.until_reached()
+            leases.lost(SHARDS - 1)
+            outbox.releases.set()
+        assert (leases.held(), outbox.holders) == ([], {})
+
+
+@pytest.mark.usefixtures("clock")
+async def test_a_drain_can_be_ended_while_redis_does_not_answer() -> None:
+    """Whoever stops the node bounds it; a round that waits for Redis is no reason to wait longer."""
+    outbox = Gated()
+    async with running(make(outbox, FakeNodes(1))) as leases:
+        await eventually(lambda: len(leases.held()) == SHARDS)
+        outbox.holds.clear()
+        await outbox.until_reached()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await leases.drain()

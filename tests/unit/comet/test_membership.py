@@ -35,6 +35,7 @@ class FakeRegistry:
     async def record(self, incarnation: str, rooms: dict[str, Any], users: dict[str, int], _ttl_s: int) -> None:
         """As Registry.record."""
         self._answer()
+        assert incarnation in self.alive, "others would take it for a dead node's"
         self.rooms.setdefault(incarnation, {}).update(rooms)
         self.users.setdefault(incarnation, {}).update(users)
 
@@ -92,3 +93,38 @@ async def test_changes_that_redis_does_not_take_are_bounded(monkeypatch: pytest.
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_nothing_is_recorded_of_a_node_that_redis_does_not_know(health: Health) -> None:
+    """Before it entered the registry, and when it goes on under another name: it would be taken for a dead node's."""
+    registry, rooms = FakeRegistry(), {"r": Room("r")}
+    membership = Membership(cast("Registry", registry), rooms, "x:1", 600, health)
+    await membership.join()
+    assert registry.alive == {membership.incarnation}
+    membership.room_changed(rooms["r"])
+    running = asyncio.create_task(membership.run())
+    await until(lambda: registry.rooms.get(membership.incarnation))
+    for _ in range(20):
+        registry.alive.clear()  # presumed dead
+        before = membership.incarnation
+        await until(lambda before=before: membership.incarnation != before)
+        await until(lambda: registry.rooms.get(membership.incarnation) == {"r": Presence(0, [])})
+    assert not running.done()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_node_that_can_not_enter_the_registry_does_so_later(health: Health) -> None:
+    """Redis away as it starts: it starts all the same."""
+    registry = FakeRegistry()
+    registry.away = True
+    await Membership(cast("Registry", registry), {}, "x:1", 600, health).join()
+    assert registry.alive == set()
+
+
+@pytest.fixture
+def health() -> Health:
+    """All is well."""
+    return Health()
