@@ -10,8 +10,12 @@ from chatroom.guard import Guard
 from tests.integration.chatroom.conftest import UpMaker
 from tests.support.stack import Stack, wait_gone
 
-# Runs a command on a terminal of its own; what it is given on standard input is typed there.
-TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+# Runs a command on a terminal of its own; what it is given on standard input is typed there. A closed window hangs up,
+# also where the tests themselves are run with nohup.
+TERMINAL = (
+    "import os, pty, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+    "sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+)
 
 
 @contextmanager
