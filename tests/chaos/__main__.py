@@ -21,7 +21,7 @@ from tests.chaos.schedule import schedule
 from tests.chaos.stage import Demand
 from tests.chaos.verdict import Verdict
 
-SHORT_FAULTS: Final = 14
+SHORT_FAULTS: Final = 18
 LONG_FAULTS: Final = 110
 LONG_MESSAGES: Final = 100_000
 
