@@ -177,18 +177,21 @@ async def test_clients_on_two_nodes_see_each_other_once(make_stack: StackMaker) 
         await alice.until_contents(room, ["from node 0", "from node 1"])
         with_both = ["from node 0", "from node 1"]
 
-        async with cut_pubsub(stack.redis_url, stack.pid_of("comet-1")):
-            for i in range(5):
-                await alice.send(room, f"while cut {i}")
-            contents = [*with_both, *(f"while cut {i}" for i in range(5))]
-            await bob.until_contents(room, contents)
-            await bob.send(room, "from the cut node")
+        async with asyncio.timeout(60), cut_pubsub(stack.redis_url, stack.pid_of("comet-1")):
+            # Whether a push or the node's own look at the stream brings a message is chance; in the end one is pushed.
+            pushed, contents = 0.0, list(with_both)
+            while not pushed:
+                contents.append(f"while cut {len(contents)}")
+                await alice.send(room, contents[-1])
+                await bob.until_contents(room, contents)
+                pushed = await asample(stack.metrics_url(1), DELIVERIES, path="push", result="delivered")
+            contents.append("from the cut node")
+            await bob.send(room, contents[-1])
             for client in (alice, bob):
-                await client.until_contents(room, [*contents, "from the cut node"])
+                await client.until_contents(room, contents)
         for client in (alice, bob):
             await client.settle()
-            assert [one["seq"] for one in client.messages(room)] == list(range(1, 9))
-        assert await asample(stack.metrics_url(1), DELIVERIES, path="push", result="delivered") > 0
+            assert [one["seq"] for one in client.messages(room)] == list(range(1, len(contents) + 1))
 
 
 @asynccontextmanager
