@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import hypothesis
 import pytest
 
 from chatroom.guard import Guard
@@ -20,6 +21,10 @@ from tests.support.stack import Stack
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 _CI = bool(os.environ.get("CI"))
+
+# How long an example takes says only how busy the machine is.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -360,4 +360,4 @@ class HubMachine(RuleBasedStateMachine):
 
 
 TestHub = HubMachine.TestCase
-TestHub.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestHub.settings = settings(max_examples=100, stateful_step_count=40)
