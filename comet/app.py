@@ -59,9 +59,8 @@ class Comet:
         )
         url = settings.redis_url
         self._redis = redis_client.connect(url)
-        self._lane_redis = redis_client.connect(url, retries=0)
         self._blocking_redis = redis_client.connect(url, retries=0, timeout_s=BLOCKING_TIMEOUT_S)
-        self._store = Store(self._redis, self._lane_redis, limits)
+        self._store = Store(self._redis, limits)
         registry = Registry(self._redis, settings.shards)
         rooms: dict[str, Room] = {}
         self._pubsub = PubSub(self._redis, lambda room: self._store.keys_of(room).channel, self._health)
@@ -162,7 +161,7 @@ class Comet:
         await self._leases.drain()
 
     async def _disconnect(self) -> None:
-        for redis in (self._redis, self._lane_redis, self._blocking_redis):
+        for redis in (self._redis, self._blocking_redis):
             await redis.aclose()
 
 

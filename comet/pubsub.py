@@ -9,12 +9,11 @@ is handed on in the same iteration of the loop. When Redis dies now: connects an
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
 
 from comet import metrics
 from common import logs
@@ -22,7 +21,7 @@ from common.backoff import Backoff
 from common.envelope import Burst, parse_burst
 from common.errors import Unavailable
 from common.health import Health
-from common.redis_client import REDIS_FAULTS, TIMEOUT_S
+from common.redis_client import REDIS_FAULTS, TIMEOUT_S, Connection, connection_of
 
 PING_S: Final = 2.0
 CONFIRM_S: Final = 1.0  # for Redis to confirm a subscription, which a join waits for
@@ -46,7 +45,7 @@ class PubSub:
         self._unconfirmed: set[bytes] = set()  # of the channels subscribed with a new connection
         self._when_up: Callable[[], None] = _nothing  # called when all of those are confirmed
         self._outgoing: list[tuple[str, str]] = []  # commands of this iteration, sent as one
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
         self._wake = asyncio.Event()
         self._heard = 0.0
 
@@ -76,11 +75,10 @@ class PubSub:
         """Keep the connection up and hand on what it brings, forever; tell when it is back after it was lost."""
         backoff, lost = Backoff(), False
         while True:
-            connection: AbstractConnection = self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in the library
+            connection: Connection | None = None
             try:
                 async with asyncio.timeout(TIMEOUT_S * 2):
-                    await connection.connect()  # type: ignore[no-untyped-call]  # likewise
-                    self._connection = connection
+                    connection = self._connection = await connection_of(self._redis)
                     self._outgoing.clear()
                     channels = [CONTROL_CHANNEL.encode(), *self._rooms]
                     self._unconfirmed, self._when_up = set(channels), on_back if lost else _nothing
@@ -92,33 +90,33 @@ class PubSub:
                 log.warning("The PubSub connection was lost", error=_text(lost_by))
             finally:
                 self._connection = None
-                await connection.disconnect(nowait=True)
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
             lost = True
             await backoff.wait()
 
-    async def _converse(
-        self, connection: AbstractConnection, on_burst: Callable[[str, Burst], None], backoff: Backoff
-    ) -> None:
+    async def _converse(self, connection: Connection, on_burst: Callable[[str, Burst], None], backoff: Backoff) -> None:
         self._heard = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write(connection))
             tasks.create_task(self._ping(connection))
             await self._read(connection, on_burst, backoff)
 
-    async def _read(
-        self, connection: AbstractConnection, on_burst: Callable[[str, Burst], None], backoff: Backoff
-    ) -> None:
+    async def _read(self, connection: Connection, on_burst: Callable[[str, Burst], None], backoff: Backoff) -> None:
         loop = asyncio.get_running_loop()
         in_a_row = 0
         while True:
-            answer: Any = await connection.read_response(timeout=math.inf)
+            answers = await connection.read_answers()
             self._heard = loop.time()
-            if answer[0] == b"message":
-                self._hand_on(answer[1], answer[2], on_burst)
-            elif answer[0] == b"subscribe":
-                self._confirm(answer[1])
-                backoff.reset()
-            in_a_row += 1
+            for answer in answers:
+                if isinstance(answer, RedisError):
+                    raise answer
+                if answer[0] == b"message":
+                    self._hand_on(answer[1], answer[2], on_burst)
+                elif answer[0] == b"subscribe":
+                    self._confirm(answer[1])
+                    backoff.reset()
+            in_a_row += len(answers)
             if in_a_row >= FAIR_MESSAGES:
                 in_a_row = 0
                 await asyncio.sleep(0)
@@ -148,7 +146,7 @@ class PubSub:
             self._outgoing.append((command, channel))
             self._wake.set()
 
-    async def _write(self, connection: AbstractConnection) -> None:
+    async def _write(self, connection: Connection) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -156,7 +154,7 @@ class PubSub:
             async with asyncio.timeout(TIMEOUT_S):
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 
-    async def _ping(self, connection: AbstractConnection) -> None:
+    async def _ping(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(PING_S)
@@ -166,7 +164,7 @@ class PubSub:
                 await connection.send_command("PING", check_health=False)
 
 
-async def _subscribe(connection: AbstractConnection, channels: Iterable[bytes]) -> None:
+async def _subscribe(connection: Connection, channels: Iterable[bytes]) -> None:
     commands = [("SUBSCRIBE", channel) for channel in channels]
     await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 

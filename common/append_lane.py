@@ -24,7 +24,7 @@ from common.append_script import KEYS, Appended, AppendScript, Limits, fault_in
 from common.backoff import Backoff
 from common.envelope import User
 from common.errors import Overloaded, Unavailable
-from common.redis_client import AWAY, TIMEOUT_S
+from common.redis_client import AWAY, TIMEOUT_S, Connection, connection_of
 
 APPEND_SECONDS = Histogram(
     "chat_append_seconds",
@@ -61,7 +61,8 @@ class AppendLane:
     """The appends of one store, in the order of the calls."""
 
     def __init__(self, redis: Redis, limits: Limits) -> None:
-        self._redis = redis  # without retries of its own: the lane has them
+        self._redis = redis  # only makes the connection
+        self._connection: Connection | None = None  # made when it is needed, and anew whenever an answer is missing
         self._limits = limits
         self._script = AppendScript(limits)
         self._waiting: deque[_Append] = deque()
@@ -90,14 +91,17 @@ class AppendLane:
 
     async def run(self) -> None:
         """Carry out the appends, one pipeline at a time, forever."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                self._give_up_late([], "is too slow")
-                await self._settle(self._next_batch())
-                self._in_flight = []
-            self._idle.set()
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._waiting:
+                    self._give_up_late([], "is too slow")
+                    await self._settle(self._next_batch())
+                    self._in_flight = []
+                self._idle.set()
+        finally:
+            await self._disconnect()
 
     async def drain(self) -> None:
         """Return once every append called so far is answered."""
@@ -107,6 +111,8 @@ class AppendLane:
         """Return once every append called before this is answered, whatever is called meanwhile."""
         if last := self._waiting or self._in_flight:
             await asyncio.wait([last[-1].future])
+        else:
+            await asyncio.sleep(0)  # who was answered just now hears of it in a callback, which runs before us
 
     def give_up(self) -> None:
         """Refuse all that is not answered yet with Unavailable: there is no more time to wait for Redis."""
@@ -144,15 +150,32 @@ class AppendLane:
         The first carries the script's text, so that those behind it find it whatever Redis forgot. Were some refused
         for want of it and later ones not, as another node loaded it meanwhile, later messages would overtake earlier.
         """
-        pipeline = self._redis.pipeline(transaction=False)
         first, *others = batch
-        pipeline.eval(self._script.text, KEYS, *first.arguments)
-        for append in others:
-            pipeline.evalsha(self._script.sha, KEYS, *append.arguments)
-        answers = await pipeline.execute(raise_on_error=False)
+        script = self._script
+        commands = [("EVAL", script.text, KEYS, *first.arguments)]
+        commands += [("EVALSHA", script.sha, KEYS, *append.arguments) for append in others]
+        answers = await self._converse(commands)
         if any(isinstance(answer, NoScriptError) for answer in answers):  # flushed in between
             return await self._ask(batch)  # the refs make asking for all again harmless
         return answers
+
+    async def _converse(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        try:
+            if self._connection is None:
+                self._connection = await connection_of(self._redis)
+            await self._connection.write_commands(commands)
+            answers: list[Any] = []
+            while len(answers) < len(commands):
+                answers += await self._connection.read_answers()
+        except BaseException:  # cancelled as well: what is still to come must not be taken for the next answers
+            await self._disconnect()
+            raise
+        return answers
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
 
     def _give_up_late(self, batch: list[_Append], why: str) -> list[_Append]:
         """Refuse what waited too long, of the batch and behind it; return the rest of the batch."""

@@ -58,10 +58,10 @@ class Read:
 class Store:
     """The rooms' logs."""
 
-    def __init__(self, redis: Redis, lane_redis: Redis, limits: Limits) -> None:
-        self._redis = redis  # reads
+    def __init__(self, redis: Redis, limits: Limits) -> None:
+        self._redis = redis
         self._limits = limits
-        self._lane = AppendLane(lane_redis, limits)
+        self._lane = AppendLane(redis, limits)
         self._read = redis.register_script(room_script("read.lua"))
 
     def shard_of(self, room: str) -> int:

@@ -46,10 +46,8 @@ async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
     async with AsyncExitStack() as stack:
         state = Health()
         redis = redis_client.connect(settings.redis_url)
-        lane_redis = redis_client.connect(settings.redis_url, retries=0)
         stack.push_async_callback(redis.aclose)
-        stack.push_async_callback(lane_redis.aclose)
-        store = Store(redis, lane_redis, _limits(settings))
+        store = Store(redis, _limits(settings))
         producer = Producer(Kafka(settings, state), settings)
         watch = RedisWatch(redis, settings, state)
         api = Api(

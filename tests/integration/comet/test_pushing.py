@@ -48,7 +48,7 @@ async def say(client: Client, *contents: str) -> dict[str, Any]:
 async def stored(redis_url: str, first_seq: int, count: int, room: str = ROOM) -> Proto:
     """Return what Job pushes for some messages of the log."""
     redis = redis_client.connect(redis_url)
-    read = await Store(redis, redis, Limits()).read(room, first_seq, count)
+    read = await Store(redis, Limits()).read(room, first_seq, count)
     await redis.aclose()
     body = envelope.frame(orjson.dumps(room), read.log.epoch, read.messages).decode()
     return Proto(ver=1, op=4, body=body, epoch=read.log.epoch, first_seq=first_seq, count=count)

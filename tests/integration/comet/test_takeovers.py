@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from chatroom.guard import Guard
-from common import ids, keys
+from common import ids, keys, redis_client
 from common.envelope import User
 from common.store import Limits, Store
 from protos.job_pb2 import PushMsg
@@ -145,9 +145,8 @@ class Ground:
 async def ground(guard: Guard, tmp_path: Path, redis_url: str) -> AsyncIterator[Ground]:
     """All but the nodes."""
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(Redis.from_url(redis_url, protocol=2))
-        lane = await stack.enter_async_context(Redis.from_url(redis_url, protocol=2))
-        store = Store(redis, lane, Limits(shards=SHARDS))
+        redis = await stack.enter_async_context(aclosing(redis_client.connect(redis_url)))
+        store = Store(redis, Limits(shards=SHARDS))
         running = asyncio.create_task(store.run())
         logic = await stack.enter_async_context(serving(LogicStandin()))
         yield Ground(guard, tmp_path, redis_url, redis, Writer(store), logic)

@@ -30,8 +30,8 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 @asynccontextmanager
 async def open_store(url: str, *, runs: bool = True, **limits: float) -> AsyncIterator[Store]:
     """Open a store, as a service does; without `runs` nobody carries its appends out."""
-    redis, lane_redis = redis_client.connect(url), redis_client.connect(url, retries=0)
-    store = Store(redis, lane_redis, Limits(**limits))  # type: ignore[arg-type]  # whole numbers where they must be
+    redis = redis_client.connect(url)
+    store = Store(redis, Limits(**limits))  # type: ignore[arg-type]  # whole numbers where they must be
     task = asyncio.create_task(store.run()) if runs else None
     try:
         yield store
@@ -40,7 +40,6 @@ async def open_store(url: str, *, runs: bool = True, **limits: float) -> AsyncIt
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await redis.aclose()
-        await lane_redis.aclose()
 
 
 @pytest.fixture

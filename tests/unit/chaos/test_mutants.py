@@ -85,47 +85,54 @@ class FakeRedis:
 
     def __init__(self) -> None:
         self.away = False
-        self.asked: list[tuple[Any, ...]] = []  # the arguments of each append that was carried out
+        self.asked: list[list[Any]] = []  # the arguments of each append that was carried out
         self.published: list[tuple[str, bytes]] = []
 
     def register_script(self, _text: str) -> None:
         """As Redis.register_script, for reads."""
 
-    def pipeline(self, *, transaction: bool) -> "_Pipeline":
-        """As Redis.pipeline."""
-        assert not transaction
-        return _Pipeline(self)
+    @property
+    def connection_pool(self) -> "FakeRedis":
+        """As Redis.connection_pool, which makes connections."""
+        return self
+
+    def make_connection(self) -> "_Connection":
+        """As ConnectionPool.make_connection."""
+        return _Connection(self)
 
     async def publish(self, channel: str, message: bytes) -> None:
         """As Redis.publish."""
         self.published.append((channel, message))
 
 
-class _Pipeline:
+class _Connection:
     def __init__(self, redis: FakeRedis) -> None:
         self._redis = redis
-        self._appends: list[tuple[Any, ...]] = []
+        self._answers: list[Any] = []
 
-    def evalsha(self, _sha: str, _keys: int, *arguments: Any) -> None:
-        self._appends.append(arguments)
-
-    eval = evalsha
-
-    async def execute(self, *, raise_on_error: bool) -> list[Any]:
-        assert not raise_on_error
-        await asyncio.sleep(0)
+    async def connect(self) -> None:
         if self._redis.away:
             raise RedisConnectionError("away")
+
+    async def write_commands(self, commands: list[tuple[Any, ...]]) -> None:
+        await self.connect()
         first = len(self._redis.asked) + 1
-        self._redis.asked += self._appends
+        self._redis.asked += [arguments for _eval, _script, _keys, *arguments in commands]
         ms = 1_700_000_000_000
-        return [[0, f"4 {seq} {ms}-{seq}".encode(), 1] for seq in range(first, first + len(self._appends))]
+        self._answers = [[0, f"4 {seq} {ms}-{seq}".encode(), 1] for seq in range(first, first + len(commands))]
+
+    async def read_answers(self) -> list[Any]:
+        await asyncio.sleep(0)
+        return self._answers
+
+    async def disconnect(self, *, nowait: bool) -> None:
+        assert nowait
 
 
 @asynccontextmanager
 async def appending(redis: FakeRedis) -> AsyncIterator[Store]:
     """Run a store over this Redis."""
-    store = Store(cast("Redis", redis), cast("Redis", redis), Limits())
+    store = Store(cast("Redis", redis), Limits())
     task = asyncio.create_task(store.run())
     try:
         yield store

@@ -1,0 +1,36 @@
+"""The append lane without Redis: what a draining node may rely on."""
+
+import asyncio
+
+from redis.asyncio import Redis
+
+from common.append_lane import AppendLane
+from common.append_script import Limits
+from common.envelope import User
+
+
+async def test_whoever_waited_for_all_answers_comes_behind_those_who_were_answered() -> None:
+    """An answer given in this very turn of the loop reaches its sender before `answered` returns."""
+    lane = AppendLane(Redis(), Limits())
+    told: list[str] = []
+    answer = lane.append("r", User("1", "a"), ["x"], "ref", forward=True)
+    answer.add_done_callback(lambda _: told.append("sender"))
+    lane.give_up()
+    lane._waiting.clear()  # noqa: SLF001 - as if its pipeline had just been answered
+    answer.exception()
+    await lane.answered()
+    told.append("whoever waited")
+    assert told == ["sender", "whoever waited"]
+
+
+async def test_what_is_called_later_is_not_waited_for() -> None:
+    """`answered` returns with the last of the appends called before it."""
+    lane = AppendLane(Redis(), Limits())
+    lane.append("r", User("1", "a"), ["x"], "ref", forward=True)
+    waiting = asyncio.create_task(lane.answered())
+    await asyncio.sleep(0)
+    lane.give_up()
+    late = lane.append("r", User("1", "a"), ["y"], "late", forward=True)
+    async with asyncio.timeout(10):
+        await waiting
+    assert not late.done()
