@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from common.metrics import GRPC_CALLS
+from common.metrics import GRPC_CALLS, Counts, Histograms
 
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30)
 
@@ -24,10 +24,10 @@ REFUSED_CONNECTIONS = _REFUSED.labels("connections")
 REFUSED_MEMORY = _REFUSED.labels("memory")
 REFUSED_SOCKETS = _REFUSED.labels("sockets")
 CLOSED = Counter("comet_closed_total", "WebSocket connections closed, by the code sent or received", ["code"])
-FRAMES_IN = Counter("comet_frames_received_total", "Frames from clients")
+FRAMES_IN = Counts("comet_frames_received_total", "Frames from clients").labels()
 ERRORS = Counter("comet_errors_total", "error frames sent, by their code", ["code"])
 
-_DELIVERIES = Counter(
+_DELIVERIES = Counts(
     "comet_deliveries_total", "Messages that reached this node, by path and what became of them", ["path", "result"]
 )
 DELIVERIES = {
@@ -44,12 +44,12 @@ REFUSED_PUSHES = Counter(
     "comet_refused_pushes_total", "Pushed rooms whose position lay above the log or was unreadable"
 )
 REPEATED_PUSHES = Counter("comet_repeated_pushes_total", "Pushes without a position that were there before")
-DELIVERY_SECONDS = Histogram(
-    "comet_delivery_seconds", "From append to this node's hub, by path", ["path"], buckets=_SECONDS
+DELIVERY_SECONDS = Histograms(
+    "comet_delivery_seconds", "From append to this node's hub, by path", ["path"], bounds=_SECONDS
 )
 DELIVERY_PUBSUB = DELIVERY_SECONDS.labels("pubsub")
 DELIVERY_PUSH = DELIVERY_SECONDS.labels("push")
-SENT = Counter("comet_messages_sent_total", "Messages written to sessions (one for each session that gets it)")
+SENT = Counts("comet_messages_sent_total", "Messages written to sessions (one for each session that gets it)").labels()
 SLOW_CONSUMERS = Counter("comet_slow_consumers_total", "Sessions cut off past their outbound byte limit")
 FOREIGN_PUBLISHES = Counter("comet_foreign_publishes_total", "What came over a room's channel and is no message")
 PUBSUB_LOST = Counter("comet_pubsub_lost_total", "PubSub connections lost")

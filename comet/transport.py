@@ -1,7 +1,8 @@
 """Hop 1 of 9: the transport, one WebSocket connection; from the client's socket, to comet/session.py.
 
-`websockets`' sans-I/O core does the protocol, this class moves its bytes. An idle connection has no task, no timer and
-no queue of its own: the gateway's sweep pings all of them and looks after what hangs.
+`websockets`' sans-I/O core does the protocol, this class moves its bytes. What nearly every frame is, a whole text in
+one piece, is taken past the core where that stands between two frames. An idle connection has no task, no timer and no
+queue of its own: the gateway's sweep pings all of them and looks after what hangs.
 
 What comes is dealt with in slices, and a client that sends more than TURN_S's worth waits for its next turn, so that no
 flood of frames freezes the others. What is written goes straight to the asyncio transport. When a client does not
@@ -17,8 +18,9 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
 
-from comet import metrics
+from comet import frames, metrics
 
 if TYPE_CHECKING:
     from comet.gateway import Gateway
@@ -43,6 +45,7 @@ class Transport(asyncio.Protocol):
     """One connection: HTTP at first, WebSocket after the opening handshake."""
 
     __slots__ = (
+        "_between",
         "_fragments",
         "_gateway",
         "_held_back",
@@ -59,6 +62,7 @@ class Transport(asyncio.Protocol):
         self._gateway = gateway
         self._protocol = ServerProtocol(max_size=gateway.max_frame_bytes, logger=gateway.protocol_log)
         self._tcp: asyncio.Transport | None = None
+        self._between = False  # the core stands between two frames
         self._fragments: list[bytes] = []  # of a message that comes in several frames
         self._unread = b""  # came, but its turn has not come yet
         self._held_back = False  # the session has enough to deal with
@@ -104,7 +108,21 @@ class Transport(asyncio.Protocol):
             self._tcp.resume_reading()
 
     def _feed(self, part: bytes) -> None:
-        """Run the protocol."""
+        """Take whole texts; what is left, if anything, is the core's."""
+        begin = self._take_texts(part) if self._between and not self._fragments else 0
+        if begin < len(part):
+            self._run_core(part[begin:] if begin else part)
+
+    def _take_texts(self, part: bytes) -> int:
+        """Hand on the whole text frames that the part begins with; return where they end."""
+        begin, session = 0, self.session
+        while session is not None and (taken := frames.take_text(part, begin, self._gateway.max_frame_bytes)):
+            text, begin = taken
+            session.receive(text, text=True)
+            session = self.session  # it may have ended itself
+        return begin
+
+    def _run_core(self, part: bytes) -> None:
         protocol = self._protocol
         protocol.receive_data(part)
         if protocol.events:
@@ -117,6 +135,7 @@ class Transport(asyncio.Protocol):
             self._send_protocol()
         if protocol.state is not State.OPEN and self.session is not None:
             self._end()
+        self._between = protocol.state is State.OPEN and _is_between_frames(protocol)
 
     def eof_received(self) -> bool:
         """Close: half-open connections are not for us."""
@@ -274,6 +293,17 @@ class Transport(asyncio.Protocol):
     def _closing_code(self) -> int | None:
         close = self._protocol.close_sent or self._protocol.close_rcvd
         return close.code if close is not None else 1006
+
+
+def _is_between_frames(protocol: ServerProtocol) -> bool:
+    """Whether the core has nothing of the next frame yet: it then waits to see whether there is another at all.
+
+    Should a later version of the library wait in another place, every frame is the core's again; a test would tell.
+    """
+    waits_in: Any = protocol.parser
+    while (inner := getattr(waits_in, "gi_yieldfrom", None)) is not None:
+        waits_in = inner
+    return getattr(waits_in, "gi_code", None) is StreamReader.at_eof.__code__
 
 
 def _discard(_data: bytes) -> None:

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import Any
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
@@ -24,14 +24,15 @@ from common.append_script import KEYS, Appended, AppendScript, Limits, fault_in
 from common.backoff import Backoff
 from common.envelope import User
 from common.errors import Overloaded, Unavailable
+from common.metrics import Counts, Histograms
 from common.redis_client import AWAY, TIMEOUT_S, Connection, connection_of
 
-APPEND_SECONDS = Histogram(
+APPEND_SECONDS = Histograms(
     "chat_append_seconds",
     "From the call of append to Redis's answer",
-    buckets=(0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
-)
-APPENDS = Counter("chat_appends_total", "Appends by outcome", ["result"])
+    bounds=(0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+).labels()
+APPENDS = Counts("chat_appends_total", "Appends by outcome", ["result"])
 STORED, REPEATED, OVERLOADED, UNAVAILABLE = (
     APPENDS.labels(r) for r in ("stored", "repeat", "overloaded", "unavailable")
 )

@@ -35,7 +35,7 @@ class Limits:
     append_queue_bytes: int = 67_108_864
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Appended:
     """Where the messages of one append stand: consecutive from `first_seq`, an id each."""
 
@@ -47,17 +47,23 @@ class Appended:
     @classmethod
     def parse(cls, ack: bytes, *, repeat: bool) -> Self:
         """Read the script's `<epoch> <first seq> <id> <id> ...`."""
-        epoch, first_seq, *found = ack.decode().split(" ")
+        epoch, first_seq, *found = ack.decode("ascii").split(" ")
         return cls(int(epoch), int(first_seq), found, repeat=repeat)
 
     def to_json(self, ref: str | None, room: str) -> bytes:
         """Return the ack frame."""
-        messages = [
-            {"id": one, "seq": seq, "timestamp": int(one.partition("-")[0])}
-            for seq, one in enumerate(self.ids, self.first_seq)
-        ]
-        payload = {"ref": ref, "roomId": room, "epoch": self.epoch, "messages": messages}
-        return orjson.dumps({"type": "ack", "payload": payload})
+        messages = ",".join(
+            [
+                f'{{"id":"{one}","seq":{seq},"timestamp":{one.partition("-")[0]}}}'
+                for seq, one in enumerate(self.ids, self.first_seq)
+            ]
+        )
+        return b'{"type":"ack","payload":{"ref":%b,"roomId":%b,"epoch":%d,"messages":[%b]}}' % (
+            orjson.dumps(ref),
+            orjson.dumps(room),
+            self.epoch,
+            messages.encode(),
+        )
 
 
 class AppendScript:

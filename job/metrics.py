@@ -2,12 +2,12 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from common.metrics import GRPC_CALLS
+from common.metrics import GRPC_CALLS, Counts, Histograms
 
 RESULTS = ("offline", "pushed", "refused", "abandoned", "dead_letter")
 CALLS = ("broadcast_room", "push_msg", "broadcast")
 
-_RECORDS = Counter("job_records_total", "Records finished, by the worst that became of them", ["result"])
+_RECORDS = Counts("job_records_total", "Records finished, by the worst that became of them", ["result"])
 RECORDS = [_RECORDS.labels(result) for result in RESULTS]  # by a result's number, see job/record.py
 LAG = Gauge("job_kafka_lag", "Records of a partition that Kafka has and Job has not finished", ["partition"])
 COMMITS = Counter("job_commits_total", "Commits of offsets, by outcome", ["result"])
@@ -26,11 +26,11 @@ _PUSH_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2),
 )
 PUSH_SECONDS = {name: _PUSH_SECONDS.labels(name) for name in CALLS}
-DELIVERY_SECONDS = Histogram(
+DELIVERY_SECONDS = Histograms(
     "job_delivery_seconds",
     "From a record's timestamp in Kafka until every node that it was for has it",
-    buckets=(0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 5, 30, 300),
-)
+    bounds=(0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 5, 30, 300),
+).labels()
 MERGED = Histogram(
     "job_messages_per_call", "Records in one BroadcastRoom call", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 )

@@ -2,20 +2,20 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-import common.metrics  # noqa: F401 - it settles what all services' metrics look like
+from common.metrics import Counts, Histograms
 
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 10)
 
 SOURCES = ("comet", "backend")
 RESULTS = ("success", "rejected", "failed", "skipped")
 
-_SENDS = Counter("logic_sends_total", "Sends by where they come from and what became of them", ["source", "result"])
+_SENDS = Counts("logic_sends_total", "Sends by where they come from and what became of them", ["source", "result"])
 SENDS = {(source, result): _SENDS.labels(source, result) for source in SOURCES for result in RESULTS}
 PUSHES = Counter("logic_pushes_total", "Pushes and broadcasts that Kafka acknowledged", ["kind"])
 
-PRODUCE_SECONDS = Histogram(
-    "logic_produce_seconds", "From a partition's lane to Kafka's acknowledgement", buckets=_SECONDS
-)
+PRODUCE_SECONDS = Histograms(
+    "logic_produce_seconds", "From a partition's lane to Kafka's acknowledgement", bounds=_SECONDS
+).labels()
 PRODUCE_WAITING_BYTES = Gauge("logic_produce_waiting_bytes", "Bytes that wait for Kafka")
 PRODUCERS_REPLACED = Counter("logic_producers_replaced_total", "Kafka producers that could not go on")
 KAFKA_UP = Gauge("logic_kafka_up", "Whether Kafka can be written to")

@@ -1,0 +1,178 @@
+"""The transport without a socket: whatever way a client's bytes come, the session gets the same frames."""
+
+import itertools
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from comet.transport import SLICE_BYTES, Transport
+from tests.support.crowd import HANDSHAKE
+
+MOST_BYTES = 70_000
+REQUEST = HANDSHAKE.format(query="").encode()
+
+
+class Tcp:
+    """A socket that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = False
+
+    def set_write_buffer_limits(self, *, high: int) -> None:
+        """As asyncio's transports have it."""
+
+    def write(self, data: bytes) -> None:
+        """Keep it."""
+        self.written += data
+
+    def close(self) -> None:
+        """Take note."""
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """Everything is read here."""
+
+    resume_reading = pause_reading
+
+
+class Session:
+    """Notes what it gets."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[bytes, bool]] = []
+
+    def receive(self, data: bytes, *, text: bool) -> None:
+        """Note it."""
+        self.received.append((bytes(data), text))
+
+    def end(self) -> None:
+        """Nothing to let go of."""
+
+
+class Gateway(SimpleNamespace):
+    """Accepts whoever comes."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(max_frame_bytes=MOST_BYTES, outbound_bytes=1, protocol_log=None, session=session)
+
+    def opened(self, transport: Transport) -> None:
+        """Nothing to look after."""
+
+    closing = opened
+
+    def requested(self, transport: Transport, request: Request) -> None:
+        """Begin the session."""
+        assert transport.accept(request)
+        transport.session = self.session
+
+
+def connect() -> tuple[Transport, Session, Tcp]:
+    """Return a transport whose handshake has not come yet."""
+    session, tcp = Session(), Tcp()
+    transport = Transport(cast("Any", Gateway(session)))
+    transport.connection_made(cast("Any", tcp))
+    return transport, session, tcp
+
+
+def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    """Return a client's frame."""
+    return Frame(opcode, data, fin=fin).serialize(mask=True)
+
+
+def feed(stream: bytes, cuts: list[int]) -> tuple[Session, Tcp]:
+    """Let a client's bytes come in the pieces between the cuts, after its handshake was answered."""
+    transport, session, tcp = connect()
+    transport.data_received(REQUEST)
+    ends = [0, *sorted({cut for cut in cuts if cut < len(stream)}), len(stream)]
+    for begin, end in itertools.pairwise(ends):
+        transport.data_received(stream[begin:end])
+    return session, tcp
+
+
+# As they are drawn: a text's size, or another frame.
+SIZES = st.sampled_from([0, 1, 2, 124, 125, 126, 127, 128, 1000, 65_535, 65_536])
+OTHERS = st.sampled_from(
+    [
+        frame(Opcode.PING, b"p"),
+        frame(Opcode.PONG, b""),
+        frame(Opcode.BINARY, b"\x00\x01"),
+        frame(Opcode.TEXT, b"in ", fin=False) + frame(Opcode.PING, b"between") + frame(Opcode.CONT, b"parts"),
+    ]
+)
+
+
+@given(st.lists(st.one_of(SIZES, OTHERS), max_size=6), st.lists(st.integers(0, 3000), max_size=8))
+def test_frames_arrive_the_same_however_they_are_cut(drawn: list[int | bytes], cuts: list[int]) -> None:
+    """In any pieces the session gets what the library alone would have given it, and the client the same answers."""
+    sent = [frame(Opcode.TEXT, b"x" * one) if isinstance(one, int) else one for one in drawn]
+    reference = ServerProtocol(max_size=MOST_BYTES)
+    reference.receive_data(REQUEST)
+    [request] = reference.events_received()
+    assert isinstance(request, Request)
+    reference.send_response(reference.accept(request))
+    reference.receive_data(b"".join(sent))
+    expected: list[tuple[bytes, bool]] = []
+    for event in reference.events_received():
+        assert isinstance(event, Frame)
+        if event.opcode is Opcode.CONT:
+            expected[-1] = (expected[-1][0] + bytes(event.data), True)
+        elif event.opcode in {Opcode.TEXT, Opcode.BINARY}:
+            expected.append((bytes(event.data), event.opcode is Opcode.TEXT))
+    session, tcp = feed(b"".join(sent), cuts)
+    assert session.received == expected
+    assert tcp.written.endswith(b"".join(reference.data_to_send()[1:]))
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (b"\x81\x01x", 1002),  # not masked
+        (b"\xc1\x81\x00\x00\x00\x00x", 1002),  # a reserved bit
+        (b"\x83\x81\x00\x00\x00\x00x", 1002),  # no such opcode
+        (b"\x80\x81\x00\x00\x00\x00x", 1002),  # a continuation of nothing
+        (frame(Opcode.TEXT, b"a", fin=False) + frame(Opcode.TEXT, b"b"), 1002),  # a text within a text
+        (b"\x81\xff" + (MOST_BYTES + 1).to_bytes(8) + b"\x00\x00\x00\x00", 1009),
+    ],
+)
+def test_what_the_protocol_forbids_ends_the_connection(bad: bytes, code: int) -> None:
+    """Also behind frames that were taken past the library, and nothing that follows is heard."""
+    good = frame(Opcode.TEXT, b"good")
+    session, tcp = feed(good + good + bad + good, [20])
+    assert session.received == [(b"good", True)] * 2
+    assert b"\x88" + bytes([len(tcp.written.rpartition(b"\x88")[2]) - 1]) + code.to_bytes(2) in tcp.written
+
+
+def test_whole_texts_bypass_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that comes in two pieces is the library's, the next is not."""
+    transport, session, _tcp = connect()
+    good = frame(Opcode.TEXT, b"x" * 200)
+    transport.data_received(REQUEST)
+    transport.data_received(good)
+    heard: list[bytes] = []
+    receive = ServerProtocol.receive_data
+
+    def listen(protocol: ServerProtocol, data: bytes) -> None:
+        heard.append(data)
+        receive(protocol, data)
+
+    monkeypatch.setattr(ServerProtocol, "receive_data", listen)
+    transport.data_received(good * 3)
+    assert heard == []
+    transport.data_received(good[:50])
+    transport.data_received(good[50:])
+    assert heard == [good[:50], good[50:]]
+    transport.data_received(good)
+    assert len(heard) == 2
+    assert session.received == [(b"x" * 200, True)] * 6
+    assert len(good) * 3 < SLICE_BYTES
