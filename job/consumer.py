@@ -58,7 +58,6 @@ class Consumer:
         self._dead_letters = dead_letters
         self._health = health
         self._name = f"consumer_{index}"
-        self._log = log.bind()  # a third of the cost, for the one line that every record may write
         self._partitions = Partitions(settings.kafka_topic, dispatcher.relieve)
         self._kafka: AIOKafkaConsumer | None = None  # while a member
         self._taking = False  # between having fetched records and having given them to the dispatcher
@@ -185,7 +184,7 @@ class Consumer:
         return taken
 
     def _show(self, record: Record, body: str) -> None:
-        self._log.info(
+        log.info(
             "[Consumer %d] Received PushMsg: Type: %d, Operation: %d, roomId: %s, msg: %.1000s",
             self._index,
             record.type,

@@ -1,5 +1,6 @@
 """The transport without a socket: whatever way a client's bytes come, the session gets the same frames."""
 
+import asyncio
 import itertools
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,6 +13,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from comet.transport import SLICE_BYTES, Transport
+from tests.support import loops
 from tests.support.crowd import HANDSHAKE
 
 MOST_BYTES = 70_000
@@ -24,6 +26,7 @@ class Tcp:
     def __init__(self) -> None:
         self.written = b""
         self.closed = False
+        self.reading = True
 
     def set_write_buffer_limits(self, *, high: int) -> None:
         """As asyncio's transports have it."""
@@ -41,9 +44,12 @@ class Tcp:
         return self.closed
 
     def pause_reading(self) -> None:
-        """Everything is read here."""
+        """Take note."""
+        self.reading = False
 
-    resume_reading = pause_reading
+    def resume_reading(self) -> None:
+        """Take note."""
+        self.reading = True
 
 
 class Session:
@@ -90,13 +96,15 @@ def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
     return Frame(opcode, data, fin=fin).serialize(mask=True)
 
 
-def feed(stream: bytes, cuts: list[int]) -> tuple[Session, Tcp]:
+async def feed(stream: bytes, cuts: list[int]) -> tuple[Session, Tcp]:
     """Let a client's bytes come in the pieces between the cuts, after its handshake was answered."""
     transport, session, tcp = connect()
     transport.data_received(REQUEST)
     ends = [0, *sorted({cut for cut in cuts if cut < len(stream)}), len(stream)]
     for begin, end in itertools.pairwise(ends):
         transport.data_received(stream[begin:end])
+        while not tcp.reading and not tcp.closed:  # what is too much for one turn goes on in the next
+            await asyncio.sleep(0)
     return session, tcp
 
 
@@ -129,7 +137,7 @@ def test_frames_arrive_the_same_however_they_are_cut(drawn: list[int | bytes], c
             expected[-1] = (expected[-1][0] + bytes(event.data), True)
         elif event.opcode in {Opcode.TEXT, Opcode.BINARY}:
             expected.append((bytes(event.data), event.opcode is Opcode.TEXT))
-    session, tcp = feed(b"".join(sent), cuts)
+    session, tcp = loops.run(feed(b"".join(sent), cuts))
     assert session.received == expected
     assert tcp.written.endswith(b"".join(reference.data_to_send()[1:]))
 
@@ -148,7 +156,7 @@ def test_frames_arrive_the_same_however_they_are_cut(drawn: list[int | bytes], c
 def test_what_the_protocol_forbids_ends_the_connection(bad: bytes, code: int) -> None:
     """Also behind frames that were taken past the library, and nothing that follows is heard."""
     good = frame(Opcode.TEXT, b"good")
-    session, tcp = feed(good + good + bad + good, [20])
+    session, tcp = loops.run(feed(good + good + bad + good, [20]))
     assert session.received == [(b"good", True)] * 2
     assert b"\x88" + bytes([len(tcp.written.rpartition(b"\x88")[2]) - 1]) + code.to_bytes(2) in tcp.written
 
