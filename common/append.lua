@@ -3,6 +3,7 @@
 -- Atomic: the ref is looked up, each message gets its seq and goes to the room's stream, the list goes to the outbox
 -- and out over PubSub. So what is published first was stored first, nothing is stored that the outbox lacks, and a
 -- retry with the same ref changes nothing. The first write fails with OOM before anything is changed when Redis is full.
+-- What only has to be done now and then, prolonging the keys' life and trimming by age, a room does once a second.
 --
 -- KEYS  stream, meta, nodes, outbox, ref
 -- ARGV  channel, room, user id, user name, ref, ref's life in s, forward (1) or not (0),
@@ -16,7 +17,7 @@ if known then
   return {1, known, 1}
 end
 
-local state = redis.call('HMGET', meta, 'seq', 'epoch', 'run', 'epochs')
+local state = redis.call('HMGET', meta, 'seq', 'epoch', 'run', 'epochs', 'kept')
 local seq, epoch = tonumber(state[1] or 0), tonumber(state[2] or 0)
 if state[3] ~= run then
   epoch = open_epoch(meta, state, redis.call)
@@ -33,14 +34,19 @@ for i = 11, #ARGV, 2 do
   messages[#messages + 1] = head .. ARGV[i + 1]
   forwards[#forwards + 1] = head .. '"epoch":' .. epoch_text .. ',"content":' .. ARGV[i] .. '}'
 end
-redis.call('HSET', meta, 'seq', string.format('%.0f', seq))
-local oldest = tonumber(string.match(ids[1], '^%d+')) - tonumber(ARGV[9])
-if oldest > 0 then
-  redis.call('XTRIM', stream, 'MINID', '~', string.format('%.0f', oldest))
+
+local now, seq_text = tonumber(string.match(ids[1], '^%d+')), string.format('%.0f', seq)
+if now - tonumber(state[5] or 0) < 1000 then
+  redis.call('HSET', meta, 'seq', seq_text)
+else
+  redis.call('HSET', meta, 'seq', seq_text, 'kept', string.format('%.0f', now))
+  if now > tonumber(ARGV[9]) then
+    redis.call('XTRIM', stream, 'MINID', '~', string.format('%.0f', now - ARGV[9]))
+  end
+  for _, key in ipairs({stream, meta, nodes}) do
+    redis.call('EXPIRE', key, ARGV[10] + 1)  -- lives on for the whole time after the last append of this second
+  end
 end
-redis.call('EXPIRE', stream, ARGV[10])
-redis.call('EXPIRE', meta, ARGV[10])
-redis.call('EXPIRE', nodes, ARGV[10])
 
 local first_text = string.format('%.0f', first)
 local position = epoch_text .. ' ' .. first_text .. ' '

@@ -103,13 +103,16 @@ async def test_what_is_accepted_waits_in_the_outbox(store: Store, redis: Redis) 
 
 
 async def test_a_rooms_keys_expire_together(redis_url: str, redis: Redis) -> None:
-    """Each append renews the life of all that a room has in Redis."""
+    """An append renews the life of all that a room has in Redis, which outlasts the setting by at most a second."""
     async with open_store(redis_url, room_ttl_s=1000) as store:
         room = store.keys_of(ROOM)
         await redis.hset(room.nodes, "node", "{}")
         await redis.hset(room.meta, "seq", 0)
         await store.append(ROOM, ALICE, ["one"])
-    assert [await redis.ttl(key) for key in (room.stream, room.meta, room.nodes)] == [1000] * 3
+    lives = [await redis.pttl(key) for key in (room.stream, room.meta, room.nodes)]
+    assert max(lives) <= 1_001_000
+    assert max(lives) - min(lives) < 1000
+    assert min(lives) > 990_000
 
 
 # -- order and atomicity -------------------------------------------------------------------------------------------
