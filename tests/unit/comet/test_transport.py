@@ -152,6 +152,7 @@ def test_frames_arrive_the_same_however_they_are_cut(drawn: list[int | bytes], c
         (frame(Opcode.TEXT, b"a", fin=False) + frame(Opcode.TEXT, b"b"), 1002),  # a text within a text
         (b"\x81\xff" + (MOST_BYTES + 1).to_bytes(8) + b"\x00\x00\x00\x00", 1009),
     ],
+    ids=["not masked", "reserved bit", "no such opcode", "continues nothing", "text within a text", "too long"],
 )
 def test_what_the_protocol_forbids_ends_the_connection(bad: bytes, code: int) -> None:
     """Also behind frames that were taken past the library, and nothing that follows is heard."""
