@@ -51,6 +51,8 @@ class Greeting:
             return
         if not session.ended:
             session.write = write
+            for room in self._joined:
+                room.changed()
             self._greet(rooms)
             for data in self._kept:
                 write(data)

@@ -35,20 +35,23 @@ class Outbound:
         self._scheduled.discard(room)
         if not room.broadcasting and room.waiting:
             flush = room.next_flush()
-            metrics.SENT.inc(flush.messages * len(flush.members))
+            metrics.SENT.inc(flush.messages * len(flush.receivers.members))
             self._broadcast(room, flush, 0)
 
     def _broadcast(self, room: Room, flush: Flush, begin: int) -> None:
         """Write to the members from `begin` on, and go on in a later iteration where it takes too long."""
-        data, members = flush.data, flush.members
-        present = room.members
-        changed = flush.version != room.version  # who left or came anew since must not get it
+        data, receivers = flush.data, flush.receivers
+        writes, joined = receivers.writes, room.members.get
+        changed = receivers.version != room.version  # who left or came anew since must not get it
         until = time.monotonic() + YIELD_S
-        for i in range(begin, len(members), STRIDE):
-            for member, serial in members[i : i + STRIDE]:
-                if not changed or present.get(member) == serial:
-                    member.write(data)
-            if time.monotonic() > until and i + STRIDE < len(members):
+        for i in range(begin, len(writes), STRIDE):
+            part = writes[i : i + STRIDE]
+            if changed:
+                members = receivers.members[i : i + STRIDE]
+                part = [member.write for member in members if 0 < joined(member, 0) <= flush.serial]
+            for write in part:
+                write(data)
+            if time.monotonic() > until and i + STRIDE < len(writes):
                 room.broadcasting = True
                 asyncio.get_running_loop().call_soon(self._broadcast, room, flush, i + STRIDE)
                 return

@@ -6,7 +6,7 @@ joins and resumes need not ask Redis.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -35,7 +35,7 @@ class Member(Protocol):
         """Whose session it is."""
 
     def write(self, data: bytes, /) -> None:
-        """Write WebSocket frames."""
+        """Write WebSocket frames; when this becomes another method, its rooms are told (`changed`)."""
 
 
 class Flush(NamedTuple):
@@ -43,8 +43,16 @@ class Flush(NamedTuple):
 
     data: bytes  # WebSocket frames, joined
     messages: int  # how many are in them
-    members: list[tuple[Member, int]]  # who gets it, with the serial of their joining
-    version: int  # the room's when the members were listed
+    receivers: "Receivers"
+    serial: int  # of the last joining before it: whoever joined later must not get it
+
+
+class Receivers(NamedTuple):
+    """The members of a room, listed once for all flushes until somebody comes or goes."""
+
+    version: int  # the room's
+    members: list[Member]
+    writes: list[Callable[[bytes], None]]  # theirs, in the same order
 
 
 class Room:
@@ -53,6 +61,7 @@ class Room:
     __slots__ = (
         "_held_bytes",
         "_pending",
+        "_receivers",
         "_ring",
         "_ring_bytes",
         "_ring_messages",
@@ -83,7 +92,7 @@ class Room:
         self.members: dict[Member, int] = {}  # with the serial of their joining, which a rejoin renews
         self.users: dict[str, list[Member]] = {}  # the members by user
         self.watchers: set[Member] = set()  # who asked to be told of presence
-        self.version = 0  # changes whenever `members` does
+        self.version = 0  # changes whenever `members` or how one of them is written to does
         self.held: dict[int, tuple[Burst, str]] = {}  # above a hole, by first seq, with the path
         self.released: list[tuple[str, int]] = []  # held messages accepted since: (path, count), for whoever counts
         self.broadcasting = False  # a broadcast yielded and goes on in a later iteration of the loop
@@ -94,6 +103,7 @@ class Room:
         self._ring_messages = 0
         self._ring_bytes = 0
         self._serial = 0
+        self._receivers = Receivers(0, [], [])
 
     @property
     def position(self) -> Position:
@@ -209,6 +219,10 @@ class Room:
         if not sessions:
             del self.users[member.user.id]
 
+    def changed(self) -> None:
+        """Hear that a member's `write` is another now: whoever listed the members lists them anew."""
+        self.version += 1
+
     # -- what waits to be sent ---------------------------------------------------------------------------------------
 
     @property
@@ -229,9 +243,14 @@ class Room:
         """Return what is to be flushed next."""
         if self.sealed:
             sealed, messages, serial = self.sealed.popleft()
-            receivers = [(member, joined) for member, joined in self.members.items() if joined <= serial]
-            return Flush(sealed, messages, receivers, self.version)
-        return Flush(*self._take(), list(self.members.items()), self.version)
+            return Flush(sealed, messages, self._listed(serial), serial)
+        if self._receivers.version != self.version:
+            self._receivers = self._listed(self._serial)
+        return Flush(*self._take(), self._receivers, self._serial)
+
+    def _listed(self, serial: int) -> Receivers:
+        members = [member for member, joined in self.members.items() if joined <= serial]
+        return Receivers(self.version, members, [member.write for member in members])
 
     def _take(self) -> tuple[bytes, int]:
         pending, self._pending = self._pending, []

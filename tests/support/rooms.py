@@ -94,7 +94,7 @@ def write_out(room: Room) -> list[Flush]:
     while room.waiting:
         flush = room.next_flush()
         flushes.append(flush)
-        for member, serial in flush.members:
-            if room.members.get(member) == serial:
+        for member in flush.receivers.members:
+            if 0 < room.members.get(member, 0) <= flush.serial:
                 member.write(flush.data)
     return flushes
