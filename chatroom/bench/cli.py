@@ -1,0 +1,93 @@
+"""`chatroom bench`: each part is a sub-command; `all` runs every part and is what `make bench` does."""
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import uvloop
+
+from chatroom.bench import results
+from chatroom.bench.lab import Lab
+from chatroom.bench.part import Options, Part
+from chatroom.bench.progress import Progress
+from common.errors import StartupError
+
+MODULES: Final = ("fanout", "rooms", "connections")  # in the order of `all`; each has a PART
+INTERRUPTED: Final = 130
+
+
+def parts() -> list[Part]:
+    """Return all parts."""
+    return [importlib.import_module(f"chatroom.bench.{name}").PART for name in MODULES]
+
+
+def common_options(seconds: float | None) -> list[click.Option]:
+    """Return what every part can be told. `seconds` is the default, None where each part has its own."""
+    shown = "" if seconds is not None else "  [default: each part's own]"
+    return [
+        click.Option(["--repeat"], type=click.IntRange(1), default=3, show_default=True, help="Repetitions of each measurement."),
+        click.Option(["--seconds"], type=click.FloatRange(0.1), default=seconds, show_default=seconds is not None, help=f"Length of one measurement.{shown}"),
+        click.Option(["--out"], type=click.Path(file_okay=False, path_type=Path), default="bench/results", show_default=True, metavar="DIR", help="Where tables and pictures go."),
+    ]  # fmt: skip
+
+
+def group() -> click.Group:
+    """Return the command with a sub-command for each part."""
+    found = parts()
+    bench = click.Group(
+        "bench",
+        help="Measure what the product costs and how fast it is, against baselines in the same run.\n\n"
+        "Real Redis as promised and, where Kafka counts, real Apache Kafka (Java 17 and Maven) are started and ended "
+        "here. Tables and pictures go to --out. Linux, and at least two cores.",
+        epilog="Example: chatroom bench fanout --clients 1000 --burst 16",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    everything = click.Command(
+        "all",
+        params=list(common_options(None)),
+        callback=lambda **chosen: _run(found, **chosen),
+        help="Run all parts (what `make bench` does).",
+        epilog="Example: chatroom bench all --repeat 1",
+    )
+    bench.add_command(everything)
+    for part in found:
+        bench.add_command(_command(part))
+    return bench
+
+
+def _command(part: Part) -> click.Command:
+    return click.Command(
+        part.name,
+        params=[*part.options, *common_options(part.seconds)],
+        callback=lambda **chosen: _run([part], **chosen),
+        help=part.about,
+        epilog=f"Example: {part.example}",
+    )
+
+
+def _run(chosen: Sequence[Part], *, repeat: int, seconds: float | None, out: Path, **own: Any) -> None:  # noqa: ANN401 - click has given each its type
+    """Run these parts one after the other, each in a lab of its own, and write what they found."""
+    progress = Progress()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            for part in chosen:
+                defaults = {option.name: option.get_default(click.Context(click.Command(part.name))) for option in part.options}
+                options = Options(repeat, seconds or part.seconds, out, progress, {**defaults, **own})
+                runner.run(_measure(part, options))
+    except StartupError as e:
+        raise click.ClickException(str(e)) from None
+    except KeyboardInterrupt:
+        click.echo("\nStopped; nothing is left running", err=True)
+        sys.exit(INTERRUPTED)
+
+
+async def _measure(part: Part, options: Options) -> None:
+    options.progress.say(f"{part.name}: {part.about.splitlines()[0]}")
+    async with Lab() as lab:
+        result = await part.run(lab, options)
+    results.write(result, options.out, f"chatroom bench {part.name}")
+    click.echo(results.text(result))
