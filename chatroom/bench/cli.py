@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 import uvloop
 
-from chatroom.bench import results
+from chatroom.bench import index, pictures, results
 from chatroom.bench.lab import Lab
 from chatroom.bench.part import Options, Part
 from chatroom.bench.progress import Progress
@@ -73,10 +73,11 @@ def _run(chosen: Sequence[Part], *, repeat: int, seconds: float | None, out: Pat
     """Run these parts one after the other, each in a lab of its own, and write what they found."""
     progress = Progress()
     try:
+        pictures.check()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             for part in chosen:
                 defaults = {option.name: option.get_default(click.Context(click.Command(part.name))) for option in part.options}
-                options = Options(repeat, seconds or part.seconds, out, progress, {**defaults, **own})
+                options = Options(repeat, seconds or part.seconds, out, progress, {**defaults, **own}, f"chatroom bench {' '.join(sys.argv[2:])}")
                 runner.run(_measure(part, options))
     except StartupError as e:
         raise click.ClickException(str(e)) from None
@@ -89,5 +90,6 @@ async def _measure(part: Part, options: Options) -> None:
     options.progress.say(f"{part.name}: {part.about.splitlines()[0]}")
     async with Lab() as lab:
         result = await part.run(lab, options)
-    results.write(result, options.out, f"chatroom bench {part.name}")
+    results.write(result, options.out, options.command)
+    index.write(options.out)
     click.echo(results.text(result))

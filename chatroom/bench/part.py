@@ -24,6 +24,7 @@ class Options:
     out: Path  # folder of the results
     progress: Progress
     own: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""  # what was asked for, as it can be asked for again
 
 
 @dataclass(frozen=True, slots=True)
