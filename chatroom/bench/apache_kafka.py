@@ -2,31 +2,36 @@
 
 import fcntl
 import hashlib
-import os
-import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-import pytest
+from chatroom.config import cache_directory
+from common.errors import StartupError
 
-POM = Path(__file__).with_name("kafka") / "pom.xml"
+POM = Path(__file__).with_name("pom.xml")
 _FETCH_TIMEOUT_S = 540
 
 
+class MissingProgram(StartupError):
+    """Java or Maven is not on this machine."""
+
+
+def version() -> str:
+    """Return which Apache Kafka it is."""
+    return POM.read_text().partition("<kafka.version>")[2].partition("</kafka.version>")[0]
+
+
 def apache_jars() -> Path:
-    """Return the folder with Kafka's jars. Skips the test (a failure in CI) where Java or Maven is missing."""
-    pom = POM.read_bytes()
-    version = re.search(rb"<kafka.version>(.*?)</kafka.version>", pom)
-    assert version is not None
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chatroom"
-    jars = cache / f"kafka-{version[1].decode()}-{hashlib.sha256(pom).hexdigest()[:8]}"
+    """Return the folder with Kafka's jars. Raises StartupError: MissingProgram, or what Maven says."""
+    cache = cache_directory()
+    jars = cache / f"kafka-{version()}-{hashlib.sha256(POM.read_bytes()).hexdigest()[:8]}"
     if shutil.which("java") is None:
-        pytest.skip("Apache Kafka needs Java 17 (the program java)")
+        raise MissingProgram("Apache Kafka needs Java 17 (the program java): install it, or name a Kafka with --kafka")
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another xdist worker may be fetching
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another program may be fetching
         if not jars.is_dir():
             _fetch(jars)
     return jars
@@ -36,15 +41,18 @@ def _fetch(jars: Path) -> None:
     """Fill a folder beside it and rename that, so that a half-filled one is never taken for whole."""
     maven = shutil.which("mvn")
     if maven is None:
-        pytest.skip("Apache Kafka's jars come with Maven (the program mvn)")
+        raise MissingProgram(
+            "Apache Kafka's jars come with Maven (the program mvn): install it, or name a Kafka with --kafka"
+        )
     with tempfile.TemporaryDirectory(dir=jars.parent) as unfinished:
         goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={unfinished}/jars"]
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - found on the PATH
             [maven, "--quiet", "--batch-mode", "--file", str(POM), *goal],
             capture_output=True,
             text=True,
             timeout=_FETCH_TIMEOUT_S,
             check=False,
         )
-        assert done.returncode == 0, f"Maven can't fetch Apache Kafka:\n{done.stdout[-3000:]}{done.stderr[-1000:]}"
+        if done.returncode:
+            raise StartupError(f"Maven can't fetch Apache Kafka:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
         Path(unfinished, "jars").rename(jars)
