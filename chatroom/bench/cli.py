@@ -16,8 +16,9 @@ from chatroom.bench.part import Options, Part
 from chatroom.bench.progress import Progress
 from common.errors import StartupError
 
-MODULES: Final = ("fanout", "rooms", "connections")  # in the order of `all`; each has a PART
+MODULES: Final = ("fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity")  # in the order of `all`; each has a PART
 INTERRUPTED: Final = 130
+REPEAT: Final = 3
 
 
 def parts() -> list[Part]:
@@ -29,8 +30,11 @@ def common_options(seconds: float | None) -> list[click.Option]:
     """Return what every part can be told. `seconds` is the default, None where each part has its own."""
     shown = "" if seconds is not None else "  [default: each part's own]"
     return [
-        click.Option(["--repeat"], type=click.IntRange(1), default=3, show_default=True, help="Repetitions of each measurement."),
+        click.Option(["--quick"], is_flag=True, help="One repetition, and fewer sizes."),
+        click.Option(["--repeat"], type=click.IntRange(1), help="Repetitions of each measurement.  [default: 3, or 1 with --quick]"),
         click.Option(["--seconds"], type=click.FloatRange(0.1), default=seconds, show_default=seconds is not None, help=f"Length of one measurement.{shown}"),
+        click.Option(["--redis"], metavar="URL", help="Use this Redis, whose CPU is not measured then, instead of starting one."),
+        click.Option(["--kafka"], metavar="HOST:PORT", help="Use this Kafka, whose CPU is not measured then, instead of starting one."),
         click.Option(["--out"], type=click.Path(file_okay=False, path_type=Path), default="bench/results", show_default=True, metavar="DIR", help="Where tables and pictures go."),
     ]  # fmt: skip
 
@@ -69,16 +73,28 @@ def _command(part: Part) -> click.Command:
     )
 
 
-def _run(chosen: Sequence[Part], *, repeat: int, seconds: float | None, out: Path, **own: Any) -> None:  # noqa: ANN401 - click has given each its type
+def _run(  # noqa: PLR0913 - what every part can be told
+    chosen: Sequence[Part],
+    *,
+    redis: str | None,
+    kafka: str | None,
+    quick: bool,
+    repeat: int | None,
+    seconds: float | None,
+    out: Path,
+    **own: Any,  # noqa: ANN401 - click has given each its type
+) -> None:
     """Run these parts one after the other, each in a lab of its own, and write what they found."""
     progress = Progress()
+    command = f"chatroom bench {' '.join(sys.argv[2:])}"
     try:
         pictures.check()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             for part in chosen:
-                defaults = {option.name: option.get_default(click.Context(click.Command(part.name))) for option in part.options}
-                options = Options(repeat, seconds or part.seconds, out, progress, {**defaults, **own}, f"chatroom bench {' '.join(sys.argv[2:])}")
-                runner.run(_measure(part, options))
+                times = repeat or (1 if quick else REPEAT)
+                lasting = seconds or part.seconds
+                options = Options(times, lasting, out, progress, _defaults(part) | own, command, quick)
+                runner.run(_measure(part, Lab(redis, kafka), options))
     except StartupError as e:
         raise click.ClickException(str(e)) from None
     except KeyboardInterrupt:
@@ -86,9 +102,14 @@ def _run(chosen: Sequence[Part], *, repeat: int, seconds: float | None, out: Pat
         sys.exit(INTERRUPTED)
 
 
-async def _measure(part: Part, options: Options) -> None:
+def _defaults(part: Part) -> dict[str, Any]:
+    context = click.Context(click.Command(part.name))
+    return {str(option.name): option.get_default(context) for option in part.options}
+
+
+async def _measure(part: Part, lab: Lab, options: Options) -> None:
     options.progress.say(f"{part.name}: {part.about.splitlines()[0]}")
-    async with Lab() as lab:
+    async with lab:
         result = await part.run(lab, options)
     results.write(result, options.out, options.command)
     index.write(options.out)

@@ -25,6 +25,7 @@ class Options:
     progress: Progress
     own: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""  # what was asked for, as it can be asked for again
+    quick: bool = False  # fewer sizes, where a part has many
 
 
 @dataclass(frozen=True, slots=True)
