@@ -152,9 +152,17 @@ class Lab:
 
     @asynccontextmanager
     async def pipeline(
-        self, nodes: int = 1, settings: Mapping[str, str] | None = None, advertised: Sequence[str] = ()
+        self,
+        nodes: int = 1,
+        *,
+        settings: Mapping[str, str] | None = None,
+        advertised: Sequence[str] = (),
+        profile: bool = False,
     ) -> AsyncIterator[Pipeline]:
-        """Run all services. `advertised` says for each node where Job shall call it. Raises StartupError."""
+        """Run all services. `advertised` says for each node where Job shall call it. Raises StartupError.
+
+        With `profile` they note what their CPU is used for; `costs` can be asked for when they have ended.
+        """
         redis_url, brokers = await asyncio.gather(self.redis(), self.kafka())
         topic = f"bench-{secrets.token_hex(6)}"
         await _reach("Kafka", brokers, probes.ensure_topic(brokers, topic, PARTITIONS))
@@ -180,8 +188,14 @@ class Lab:
         ]
         own = {"JOB_CONSUMER_GROUP": topic, "JOB_COMET_ADDRS": ""}
         job = Service(self._guard, "job", folder, module="job", settings=shared | own | _of("JOB_", chosen))
-        async with _running([logic, *comets, job]):
+        services = [logic, *comets, job]
+        if profile:
+            for service in services:
+                service.profile = folder / f"{service.name}.profile"
+        async with _running(services):
             yield Pipeline(comets, logic, job, redis_url, brokers, topic, topic, self.servers)
+            if profile:
+                await asyncio.gather(*(asyncio.to_thread(service.stop) for service in services))
 
     def _folder(self) -> Path:
         self._lives += 1

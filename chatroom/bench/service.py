@@ -1,6 +1,8 @@
 """One service as a program: `python -m comet|logic|job` with these settings, ready when its /readyz says so."""
 
 import json
+import os
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -27,10 +29,22 @@ class Service(Program):
         port = "LOGIC_HTTP_BIND_PORT" if module == "logic" else f"{module.upper()}_METRICS_PORT"
         own = {f"{module.upper()}_HTTP_BIND_IP": LOOPBACK, port: str(self.health_port)}
         self.settings = {**own, **settings}
+        self.profile: Path | None = None  # where it notes what its CPU was used for, when it is stopped
 
     def argv(self) -> list[str]:
         """The service as it is run."""
-        return [sys.executable, "-m", self.module]
+        noting = ["chatroom.bench.profiled", str(self.profile)] if self.profile is not None else []
+        return [sys.executable, "-m", *noting, self.module]
+
+    def begin_profile(self) -> None:
+        """Let it note what its CPU is used for from now on."""
+        os.kill(self.pid, signal.SIGUSR1)
+
+    def costs(self) -> list[tuple[str, int]]:
+        """Return the functions that used its CPU, the largest first, with the number of samples (profiled.py)."""
+        if self.profile is None:
+            raise RuntimeError(f"{self.name} was not profiled")
+        return [(name, count) for name, count in json.loads(self.profile.read_bytes())]
 
     def environ(self) -> Mapping[str, str]:
         """Its settings, nothing of them inherited."""
