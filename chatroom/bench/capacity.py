@@ -1,19 +1,22 @@
 """Capacity: what 1,000,000 users would take, from constants measured here, and how far a prediction by them is off.
 
-The constants are of few messages at a time; batches grow with the load and make a message cheaper, so that the numbers
-are rather too high. A run of another shape shows what the model is worth.
+What a service uses while nothing happens is measured first and taken off: a message's cost is what comes on top. The
+constants are of a light load; batches grow with it and make a message cheaper, so that the numbers are rather too high.
+A run of another shape shows what the model is worth.
 """
 
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import click
 
-from chatroom.bench import evidence
 from chatroom.bench.capacity_model import CHECK_SHARE, Cost, Demand, Needed, needed, off_by, settle
-from chatroom.bench.lab import Lab
-from chatroom.bench.load import Outcome, load
-from chatroom.bench.measures import KIB, Spread, memory
+from chatroom.bench.lab import Lab, Pipeline
+from chatroom.bench.load import load
+from chatroom.bench.measures import KIB, Spread, cpu_seconds, memory
 from chatroom.bench.part import Options, Part
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.size import NAMES, Shape, cost_of, measure
@@ -21,7 +24,8 @@ from chatroom.bench.traffic import TrafficPlan
 
 FEW, MANY, ON_TWO = Shape(20, 2), Shape(20, 50), Shape(20, 50, 2)
 CHECK: Final = Shape(50, 20, 2)  # of another shape than those that the constants come from
-IDLE: Final = 1000
+IDLE: Final = 1000  # connections that do nothing
+IDLE_S: Final = 2.0
 COLUMNS: Final = (
     "service",
     "us/msg fixed",
@@ -37,7 +41,7 @@ COLUMNS: Final = (
 class Once:
     """One repetition: a message's cost in each service by shape, and a connection's memory."""
 
-    us: dict[Shape, dict[str, float]]
+    us: Mapping[Shape, Mapping[str, float]]
     connection_kib: float
 
 
@@ -64,24 +68,49 @@ async def run(lab: Lab, options: Options) -> Result:
 
 
 async def _once(lab: Lab, options: Options, k: int) -> Once:
-    us: dict[Shape, dict[str, float]] = {}
+    us: dict[Shape, Mapping[str, float]] = {}
     async with lab.pipeline() as pipeline:
-        pid = pipeline.comets[0].pid
-        before = memory(pid).uss_bytes
-        plan = TrafficPlan([pipeline.comets[0].ws_port], f"idle{k}", IDLE // 10, IDLE, keep=False)
-        async with load(lab, pipeline, plan):
-            kib = (memory(pid).uss_bytes - before) / IDLE / KIB
-        for shape in (FEW, MANY):
-            us[shape] = _costs(await measure(lab, pipeline, shape, options, f"{shape.members}-{k}"))
+        kib = await _connection_kib(lab, pipeline, k)
+        us |= await _all(lab, pipeline, (FEW, MANY), options, f"one-{k}")
     async with lab.pipeline(2) as pipeline:
-        for shape in (ON_TWO, CHECK):
-            us[shape] = _costs(await measure(lab, pipeline, shape, options, f"{shape.rooms}-{shape.members}-{k}"))
-        await evidence.settled(pipeline)
+        us |= await _all(lab, pipeline, (ON_TWO, CHECK), options, f"two-{k}")
     return Once(us, kib)
 
 
-def _costs(outcome: Outcome) -> dict[str, float]:
-    return {name: cost_of(name, outcome) for name in NAMES}
+async def _connection_kib(lab: Lab, pipeline: Pipeline, k: int) -> float:
+    """Return what an idle connection takes of Comet's own memory."""
+    pid = pipeline.comets[0].pid
+    before = memory(pid).uss_bytes
+    plan = TrafficPlan([pipeline.comets[0].ws_port], f"idle{k}", IDLE // 10, IDLE, keep=False)
+    async with load(lab, pipeline, plan):
+        return (memory(pid).uss_bytes - before) / IDLE / KIB
+
+
+async def _all(
+    lab: Lab, pipeline: Pipeline, shapes: Sequence[Shape], options: Options, room: str
+) -> dict[Shape, Mapping[str, float]]:
+    """Return by shape what a message costs in each service, over what that uses while nothing happens."""
+    await measure(lab, pipeline, shapes[0], options, f"{room}-warm")
+    idle = await _idle(pipeline)
+    found: dict[Shape, Mapping[str, float]] = {}
+    for shape in shapes:
+        outcome = await measure(lab, pipeline, shape, options, f"{room}-{shape.rooms}-{shape.members}")
+        found[shape] = {
+            name: max(0.0, cost_of(name, outcome) - idle[name] / outcome.acked_per_s * 1e6) for name in NAMES
+        }
+    return found
+
+
+async def _idle(pipeline: Pipeline) -> dict[str, float]:
+    """Return how many cores each service uses while nothing happens, all of one name together."""
+    pids, began = pipeline.pids(), time.monotonic()
+    before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    await asyncio.sleep(IDLE_S)
+    took = time.monotonic() - began
+    found = dict.fromkeys(NAMES, 0.0)
+    for name, pid in pids.items():
+        found[name.partition("-")[0]] += (cpu_seconds(pid) - before[name]) / took
+    return found
 
 
 def _us(found: list[Once], shape: Shape, name: str) -> float:
@@ -150,7 +179,7 @@ PART: Final = Part(
         click.Option(
             ["--rate"],
             type=click.FloatRange(10),
-            default=300,
+            default=500,
             show_default=True,
             help="Messages a second while it is measured.",
         ),

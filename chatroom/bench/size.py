@@ -59,6 +59,7 @@ async def run(lab: Lab, options: Options) -> Result:
     found: dict[tuple[str, int], list[Outcome]] = {}
     for nodes in _few(SIZES["nodes"], options):
         async with lab.pipeline(nodes) as pipeline:
+            await measure(lab, pipeline, replace(BASE, nodes=nodes), options, "warm")
             for k in range(options.repeat):
                 for what, size in _sizes_on(nodes, options):
                     shape = replace(BASE, nodes=nodes, **({what: size}))
