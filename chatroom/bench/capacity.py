@@ -8,7 +8,7 @@ A run of another shape shows what the model is worth.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import click
@@ -24,8 +24,6 @@ from chatroom.bench.traffic import TrafficPlan
 
 FEW, MANY, ON_TWO = Shape(20, 2), Shape(20, 50), Shape(20, 50, 2)
 CHECK: Final = Shape(50, 20, 2)  # of another shape than those that the constants come from
-IDLE: Final = 1000  # connections that do nothing
-IDLE_S: Final = 2.0
 COLUMNS: Final = (
     "service",
     "us/msg fixed",
@@ -70,42 +68,46 @@ async def run(lab: Lab, options: Options) -> Result:
 async def _once(lab: Lab, options: Options, k: int) -> Once:
     us: dict[Shape, Mapping[str, float]] = {}
     async with lab.pipeline() as pipeline:
-        kib = await _connection_kib(lab, pipeline, k)
+        kib = await _connection_kib(lab, pipeline, options.own["idle"], k)
         us |= await _all(lab, pipeline, (FEW, MANY), options, f"one-{k}")
     async with lab.pipeline(2) as pipeline:
         us |= await _all(lab, pipeline, (ON_TWO, CHECK), options, f"two-{k}")
     return Once(us, kib)
 
 
-async def _connection_kib(lab: Lab, pipeline: Pipeline, k: int) -> float:
+async def _connection_kib(lab: Lab, pipeline: Pipeline, idle: int, k: int) -> float:
     """Return what an idle connection takes of Comet's own memory."""
     pid = pipeline.comets[0].pid
     before = memory(pid).uss_bytes
-    plan = TrafficPlan([pipeline.comets[0].ws_port], f"idle{k}", IDLE // 10, IDLE, keep=False)
+    plan = TrafficPlan([pipeline.comets[0].ws_port], f"idle{k}", 10, idle, keep=False)
     async with load(lab, pipeline, plan):
-        return (memory(pid).uss_bytes - before) / IDLE / KIB
+        return (memory(pid).uss_bytes - before) / idle / KIB
 
 
 async def _all(
     lab: Lab, pipeline: Pipeline, shapes: Sequence[Shape], options: Options, room: str
 ) -> dict[Shape, Mapping[str, float]]:
     """Return by shape what a message costs in each service, over what that uses while nothing happens."""
-    await measure(lab, pipeline, shapes[0], options, f"{room}-warm")
-    idle = await _idle(pipeline)
+    await measure(lab, pipeline, _scaled(shapes[0], options), options, f"{room}-warm")
+    idle = await _idle(pipeline, options.seconds)
     found: dict[Shape, Mapping[str, float]] = {}
     for shape in shapes:
-        outcome = await measure(lab, pipeline, shape, options, f"{room}-{shape.rooms}-{shape.members}")
+        outcome = await measure(lab, pipeline, _scaled(shape, options), options, f"{room}-{shape.members}")
         found[shape] = {
             name: max(0.0, cost_of(name, outcome) - idle[name] / outcome.acked_per_s * 1e6) for name in NAMES
         }
     return found
 
 
-async def _idle(pipeline: Pipeline) -> dict[str, float]:
+def _scaled(shape: Shape, options: Options) -> Shape:
+    return replace(shape, rooms=shape.rooms * options.own["rooms"] // FEW.rooms)
+
+
+async def _idle(pipeline: Pipeline, seconds: float) -> dict[str, float]:
     """Return how many cores each service uses while nothing happens, all of one name together."""
     pids, began = pipeline.pids(), time.monotonic()
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-    await asyncio.sleep(IDLE_S)
+    await asyncio.sleep(seconds)
     took = time.monotonic() - began
     found = dict.fromkeys(NAMES, 0.0)
     for name, pid in pids.items():
@@ -175,6 +177,20 @@ PART: Final = Part(
             default=1.0,
             show_default=True,
             help="Messages that each user sends a minute.",
+        ),
+        click.Option(
+            ["--rooms"],
+            type=click.IntRange(2),
+            default=FEW.rooms,
+            show_default=True,
+            help="Rooms while it is measured.",
+        ),
+        click.Option(
+            ["--idle"],
+            type=click.IntRange(10),
+            default=1000,
+            show_default=True,
+            help="Connections whose memory is taken.",
         ),
         click.Option(
             ["--rate"],

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ def common_options(seconds: float | None) -> list[click.Option]:
         click.Option(["--seconds"], type=click.FloatRange(0.1), default=seconds, show_default=seconds is not None, help=f"Length of one measurement.{shown}"),
         click.Option(["--redis"], metavar="URL", help="Use this Redis, whose CPU is not measured then, instead of starting one."),
         click.Option(["--kafka"], metavar="HOST:PORT", help="Use this Kafka, whose CPU is not measured then, instead of starting one."),
+        click.Option(["--set", "settings"], multiple=True, metavar="NAME=VALUE", help="Run services with this setting, such as CHAT_LOG_LEVEL=info."),
         click.Option(["--out"], type=click.Path(file_okay=False, path_type=Path), default="bench/results", show_default=True, metavar="DIR", help="Where tables and pictures go."),
     ]  # fmt: skip
 
@@ -78,6 +80,7 @@ def _run(  # noqa: PLR0913 - what every part can be told
     *,
     redis: str | None,
     kafka: str | None,
+    settings: Sequence[str],
     quick: bool,
     repeat: int | None,
     seconds: float | None,
@@ -94,12 +97,20 @@ def _run(  # noqa: PLR0913 - what every part can be told
                 times = repeat or (1 if quick else REPEAT)
                 lasting = seconds or part.seconds
                 options = Options(times, lasting, out, progress, _defaults(part) | own, command, quick)
-                runner.run(_measure(part, Lab(redis, kafka), options))
+                runner.run(_measure(part, Lab(redis, kafka, _pairs(settings)), options))
     except StartupError as e:
         raise click.ClickException(str(e)) from None
     except KeyboardInterrupt:
         click.echo("\nStopped; nothing is left running", err=True)
         sys.exit(INTERRUPTED)
+
+
+def _pairs(settings: Sequence[str]) -> dict[str, str]:
+    """Return the settings by name. Raises StartupError for what is none."""
+    for one in settings:
+        if not re.fullmatch(r"(CHAT|COMET|LOGIC|JOB)_\w+=.*", one):
+            raise StartupError(f"--set takes a setting of a service, such as CHAT_LOG_LEVEL=info, not {one!r}")
+    return dict(one.split("=", 1) for one in settings)
 
 
 def _defaults(part: Part) -> dict[str, Any]:

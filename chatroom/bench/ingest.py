@@ -17,15 +17,14 @@ from chatroom.bench.ledger import Books
 from chatroom.bench.load import PROCESSES, Outcome, load
 from chatroom.bench.measures import Spread
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rate_search import CLOSE, RateSearch
-from chatroom.bench.rates import over, us_of
+from chatroom.bench.rate_search import CLOSE, LEAST_RATE, RateSearch
+from chatroom.bench.rates import over, us_of, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.targets import TARGETS, Measured
 from chatroom.bench.traffic import TrafficPlan
 from chatroom.bench.where import largest_costs
 
-WARM_S: Final = 2.0
-LOWER_TRIES: Final = 4  # rates at which the repetitions are tried
+LOWER_TRIES: Final = 3  # rates at which the repetitions are tried
 
 COLUMNS: Final = (
     "msg/s offered",
@@ -35,6 +34,7 @@ COLUMNS: Final = (
     "calls/msg",
     *(f"{name} us/msg" for name in PROCESSES),
     "load cores",
+    "others' cores",
     "keeps up",
 )
 
@@ -58,7 +58,7 @@ async def run(lab: Lab, options: Options) -> Result:
     """Search, repeat, audit."""
     own = options.own
     async with lab.pipeline() as pipeline:
-        search, steps = RateSearch(own["rate"]), list[Outcome]()
+        search, steps = RateSearch(own["rate"], most=own["most"]), list[Outcome]()
         plan = TrafficPlan(
             [one.ws_port for one in pipeline.comets],
             "search",
@@ -70,11 +70,11 @@ async def run(lab: Lab, options: Options) -> Result:
         )
         async with load(lab, pipeline, plan) as clients:
             while rate := search.next_rate():
-                steps.append(await clients.run(rate, options.seconds, WARM_S))
+                steps.append(await clients.run(rate, options.seconds, warm_s(options)))
                 search.tell(rate, held=not steps[-1].verdict.why)
                 options.progress.say(f"ingest: {rate:,.0f}/s: {steps[-1].verdict.why or 'kept up'}")
                 await evidence.settled(pipeline)
-        held = await _repeat(lab, pipeline, plan, search.held or search.next_rate() or 0.0, options)
+        held = await _repeat(lab, pipeline, plan, search.held or LEAST_RATE, options)
     profile = "" if _met(held) else await largest_costs(lab, plan, max(held.rate, own["rate"] / 2), options.seconds)
     return _result(steps, held, profile, own)
 
@@ -100,7 +100,7 @@ async def _repetitions(  # noqa: PLR0913, PLR0917 - what they are made of
             plan.ports, f"{room}-{k}", plan.rooms, plan.clients, plan.content_bytes, time_all=False, keep=True
         )
         async with load(lab, pipeline, new_rooms) as clients:
-            outcomes.append(await clients.run(rate, 2 * options.seconds, WARM_S))
+            outcomes.append(await clients.run(rate, 2 * options.seconds, warm_s(options)))
             await evidence.settled(pipeline)
             books.append(await evidence.books(pipeline, await clients.seen(), begin))
         what = outcomes[-1].verdict.why or "kept up"
@@ -148,6 +148,7 @@ def _row(outcomes: Sequence[Outcome]) -> list[Cell]:
         over([one.calls_per_message for one in outcomes]),
         *(over(us_of(name, outcomes)) for name in PROCESSES),
         over([one.cores()["load"] for one in outcomes]),
+        over([one.others_cores for one in outcomes]),
         next((one.verdict.why for one in outcomes if one.verdict.why), "yes"),
     ]
 
@@ -201,6 +202,13 @@ PART: Final = Part(
             default=3000,
             show_default=True,
             help="Messages a second to begin with.",
+        ),
+        click.Option(
+            ["--most"],
+            type=click.FloatRange(100),
+            default=100_000,
+            show_default=True,
+            help="Messages a second past which no rate is tried.",
         ),
         click.Option(["--rooms"], type=click.IntRange(1), default=100, show_default=True, help="Rooms."),
         click.Option(

@@ -64,9 +64,16 @@ class Pipeline:
 
 
 class Lab:
-    """What a part measures on; `redis` (a URL) and `kafka` (host:port) are used instead of servers of its own."""
+    """What a part measures on.
 
-    def __init__(self, redis: str | None = None, kafka: str | None = None) -> None:
+    `redis` (a URL) and `kafka` (host:port) are used instead of servers of its own; `settings` of services (such as
+    COMET_PING_SECONDS, or CHAT_LOG_LEVEL for all of them) win over the lab's.
+    """
+
+    def __init__(
+        self, redis: str | None = None, kafka: str | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.settings = dict(settings or {})
         self._given_redis = redis
         self._given_kafka = kafka
         self._stack = AsyncExitStack()
@@ -138,15 +145,23 @@ class Lab:
     # -- services ----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def comet(self, settings: Mapping[str, str] | None = None, core: int | None = None) -> AsyncIterator[Comet]:
-        """Run a node alone, on a core if one is named; nobody takes what it forwards. Raises StartupError."""
+    async def comet(
+        self, settings: Mapping[str, str] | None = None, core: int | None = None, *, profile: bool = False
+    ) -> AsyncIterator[Comet]:
+        """Run a node alone, on a core if one is named; nobody takes what it forwards. Raises StartupError.
+
+        With `profile` it notes what its CPU is used for; whoever stops it can ask for its `costs`.
+        """
         own = {
             "CHAT_REDIS_URL": await self.redis(),
             "CHAT_LOG_LEVEL": LOG_LEVEL,
             "COMET_FORWARD_URL": f"http://{LOOPBACK}:{free_port()}",
         }
-        node = Comet(self._guard, "comet", self._folder(), {**own, **(settings or {})})
+        chosen = {**(settings or {}), **_of("COMET_", self.settings)}
+        node = Comet(self._guard, "comet", self._folder(), {**own, **chosen})
         node.core = core
+        if profile:
+            node.profile = node.directory / "comet.profile"
         async with _running([node]):
             yield node
 
@@ -155,7 +170,6 @@ class Lab:
         self,
         nodes: int = 1,
         *,
-        settings: Mapping[str, str] | None = None,
         advertised: Sequence[str] = (),
         profile: bool = False,
     ) -> AsyncIterator[Pipeline]:
@@ -172,8 +186,7 @@ class Lab:
             "CHAT_KAFKA_TOPIC": topic,
             "CHAT_LOG_LEVEL": LOG_LEVEL,
         }
-        chosen = settings or {}
-        folder = self._folder()
+        chosen, folder = self.settings, self._folder()
         logic = Service(self._guard, "logic", folder, module="logic", settings=shared | _of("LOGIC_", chosen))
         forwarding = {"COMET_FORWARD_URL": f"http://{LOOPBACK}:{logic.health_port}"}
         of_comets = shared | forwarding | _of("COMET_", chosen)

@@ -14,15 +14,13 @@ from chatroom.bench.lab import Lab
 from chatroom.bench.load import PROCESSES, Outcome, load
 from chatroom.bench.measures import Spread, percentile
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rates import RATES, cores_of, median, over, rates_of, target_missed
+from chatroom.bench.rates import RATES, baseline_s, cores_of, median, over, rates_of, target_missed, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.targets import Measured
 from chatroom.bench.traffic import TrafficPlan
 from chatroom.bench.where import largest_costs
 
-WARM_S: Final = 2.0
 FIRST_RATE: Final = 500
-BASELINE_S: Final = 2.0
 ROOMS, CLIENTS = 10, 100
 TARGET_RATE: Final = 1000
 PERCENTS: Final = (50, 99, 99.9)
@@ -38,6 +36,7 @@ COLUMNS: Final = (
     "XADD+PUBLISH p99 ms",
     "sent late p99 ms",
     *(f"{name} cores" for name in PROCESSES),
+    "others' cores",
 )
 
 
@@ -50,12 +49,14 @@ async def run(lab: Lab, options: Options) -> Result:
     async with lab.pipeline() as pipeline:
         plan = TrafficPlan([one.ws_port for one in pipeline.comets], "latency", ROOMS, CLIENTS, keep=False)
         async with load(lab, pipeline, plan) as clients:
-            await clients.run(min(rates[-1], FIRST_RATE), options.seconds, WARM_S)  # Kafka compiles as it goes
+            await clients.run(min(rates[-1], FIRST_RATE), options.seconds, warm_s(options))  # Kafka compiles as it goes
             for k in range(options.repeat):
                 for rate in rates:
-                    outcomes[rate].append(await clients.run(rate, options.seconds, WARM_S))
+                    outcomes[rate].append(await clients.run(rate, options.seconds, warm_s(options)))
                     for kept, store in ((baselines, False), (stored, True)):
-                        took = await paced.publish(pipeline.redis_url, rate, BASELINE_S, BASELINE_S / 2, store=store)
+                        took = await paced.publish(
+                            pipeline.redis_url, rate, baseline_s(options), baseline_s(options) / 2, store=store
+                        )
                         kept[rate].append(took)
                     said = f"p50 {outcomes[rate][-1].age_ms(50):.2f} ms, p99 {outcomes[rate][-1].age_ms(99):.2f} ms"
                     options.progress.say(f"latency: {rate:,.0f}/s, {k + 1} of {options.repeat}: {said}")
@@ -91,6 +92,7 @@ def _row(
         *(over([percentile(one, percent / 100) for one in stored]) for percent in PERCENTS[:2]),
         median([one.late_ms(99) for one in outcomes]),
         *(median(cores_of(name, outcomes)) for name in PROCESSES),
+        median([one.others_cores for one in outcomes]),
     ]
 
 

@@ -4,6 +4,7 @@ The clients are a process of their own (traffic.py); this is the bench's side of
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from chatroom.bench.backlogs import Backlog, Verdict, judge
+from chatroom.bench.cores import busy_seconds
 from chatroom.bench.lab import Lab, Pipeline
 from chatroom.bench.measures import cpu_seconds
 from chatroom.bench.piped import Piped, piped
@@ -32,6 +34,7 @@ class Outcome:
     rate: float
     told: Mapping[str, Any]  # what traffic.py answered
     cpu_s: Mapping[str, float]
+    others_s: float  # CPU that programs used which are none of ours
     calls: float  # gRPC calls of Job
     backlogs: Sequence[Backlog]
     verdict: Verdict
@@ -44,11 +47,16 @@ class Outcome:
     @property
     def calls_per_message(self) -> float:
         """Calls of BroadcastRoom for each message."""
-        return float(self.calls / self.told["acked"])
+        return float(self.calls / max(1, self.told["acked"]))
 
     def us_per_message(self) -> dict[str, float]:
         """Return the CPU of each process in us for each acked message."""
-        return {name: cpu / self.told["acked"] * 1e6 for name, cpu in self.cpu_s.items()}
+        return {name: cpu / max(1, self.told["acked"]) * 1e6 for name, cpu in self.cpu_s.items()}
+
+    @property
+    def others_cores(self) -> float:
+        """Cores that somebody else's programs used, and that were not there for what is measured."""
+        return float(self.others_s / self.told["seconds"])
 
     def cores(self) -> dict[str, float]:
         """Return how many cores each process used."""
@@ -83,14 +91,16 @@ class Load:
         told = asyncio.create_task(self._clients.ask(**asdict(order)))
         try:
             await _sleep_until(begin + warm_s)
-            calls, cpu = await self._calls(), self._cpu()
+            calls, cpu, busy = await self._calls(), self._cpu(), _busy()
             backlogs = await self._watch(begin + warm_s + seconds)
             used = {name: now - cpu[name] for name, now in self._cpu().items()}
+            others = max(0.0, _busy() - busy - sum(used.values()))
+            del used["bench"]
             called = await self._calls() - calls
             answer = await told
         finally:
             told.cancel()
-        return Outcome(rate, answer, used, called, backlogs, judge(rate, answer, backlogs))
+        return Outcome(rate, answer, used, others, called, backlogs, judge(rate, answer, backlogs))
 
     async def seen(self) -> dict[str, Any]:
         """Return what all clients saw since they came, for the ledger."""
@@ -101,7 +111,7 @@ class Load:
         await self._redis.aclose()
 
     def _cpu(self) -> dict[str, float]:
-        pids = {**self._pipeline.pids(), "load": self._clients.pid}
+        pids = {**self._pipeline.pids(), "load": self._clients.pid, "bench": os.getpid()}
         return {name: cpu_seconds(pid) for name, pid in pids.items()}
 
     async def _calls(self) -> float:
@@ -129,6 +139,11 @@ async def load(lab: Lab, pipeline: Pipeline, plan: TrafficPlan) -> AsyncIterator
             yield found
         finally:
             await found.close()
+
+
+def _busy() -> float:
+    """Return the seconds that all cores were busy so far."""
+    return sum(busy_seconds(core) for core in range(os.cpu_count() or 1))
 
 
 async def _sleep_until(moment_s: float) -> None:

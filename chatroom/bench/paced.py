@@ -41,12 +41,17 @@ async def publish(redis_url: str, rate: float, seconds: float, warm_s: float, *,
     return ages.sorted_ms()
 
 
-async def produce_and_consume(brokers: str, topic: str, rate: float, seconds: float, warm_s: float) -> list[float]:
+async def produce_and_consume(  # noqa: PLR0913 - where, and how
+    brokers: str, topic: str, rate: float, seconds: float, warm_s: float, *, idempotent: bool
+) -> list[float]:
     """Produce at that rate, as safely as Logic does, and consume; return the ages in ms, sorted."""
     await probes.ensure_topic(brokers, topic, PARTITIONS)
     ages = Ages(time.monotonic() + warm_s)
     consumer = AIOKafkaConsumer(bootstrap_servers=brokers, auto_offset_reset="latest")
-    async with AIOKafkaProducer(bootstrap_servers=brokers, acks="all", enable_idempotence=True) as producer, consumer:
+    async with (
+        AIOKafkaProducer(bootstrap_servers=brokers, acks="all", enable_idempotence=idempotent) as producer,
+        consumer,
+    ):
         partitions = [TopicPartition(topic, one) for one in range(PARTITIONS)]
         consumer.assign(partitions)
         await consumer.seek_to_end(*partitions)

@@ -17,15 +17,13 @@ from chatroom.bench.lab import Lab
 from chatroom.bench.load import PROCESSES, Outcome, load
 from chatroom.bench.measures import Spread, percentile
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rates import RATES, cores_of, median, over, rates_of, target_missed
+from chatroom.bench.rates import RATES, baseline_s, cores_of, median, over, rates_of, target_missed, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.targets import Measured
 from chatroom.bench.traffic import TrafficPlan
 from chatroom.bench.where import largest_costs
 
-WARM_S: Final = 2.0
 FIRST_RATE: Final = 500
-BASELINE_S: Final = 2.0
 ROOMS, CLIENTS = 10, 100
 TARGET_RATE: Final = 1000
 
@@ -37,6 +35,7 @@ COLUMNS: Final = (
     "aiokafka p50 ms",
     "aiokafka p99 ms",
     *(f"{name} cores" for name in PROCESSES),
+    "others' cores",
 )
 
 
@@ -58,15 +57,20 @@ async def run(lab: Lab, options: Options) -> Result:
         relay.target_port = pipeline.comets[0].grpc_port
         plan = TrafficPlan([pipeline.comets[0].ws_port], "pushes", ROOMS, CLIENTS, keep=False)
         async with load(lab, pipeline, plan) as clients:
-            await clients.run(min(rates[-1], FIRST_RATE), options.seconds, WARM_S)  # Kafka compiles as it goes
+            await clients.run(min(rates[-1], FIRST_RATE), options.seconds, warm_s(options))  # Kafka compiles as it goes
             for k in range(options.repeat):
                 for rate in rates:
-                    outcome = await clients.run(rate, options.seconds, WARM_S, relay.calls.begin)
+                    outcome = await clients.run(rate, options.seconds, warm_s(options), relay.calls.begin)
                     await evidence.settled(pipeline)
                     ages_ms = [age / 1e6 for age in sorted(relay.calls.ages_ns)]
                     calls = relay.calls.calls / max(1, len(ages_ms))
                     took = await paced.produce_and_consume(
-                        pipeline.brokers, f"{pipeline.topic}-bare", rate, BASELINE_S, BASELINE_S / 2
+                        pipeline.brokers,
+                        f"{pipeline.topic}-bare",
+                        rate,
+                        baseline_s(options),
+                        baseline_s(options) / 2,
+                        idempotent=lab.settings.get("CHAT_KAFKA_IDEMPOTENCE", "true") == "true",
                     )
                     found[rate].append(Measurement(outcome, ages_ms, calls, took))
                     said = f"p50 {percentile(ages_ms, 0.5):.2f} ms, p99 {percentile(ages_ms, 0.99):.2f} ms"
@@ -101,6 +105,7 @@ def _row(rate: float, found: Sequence[Measurement]) -> list[Cell]:
         over([one.calls_per_message for one in found]),
         *(over([percentile(one.baseline_ms, share) for one in found]) for share in (0.5, 0.99)),
         *(median(cores_of(name, outcomes)) for name in PROCESSES),
+        median([one.others_cores for one in outcomes]),
     ]
 
 

@@ -11,6 +11,8 @@ from chatroom.bench.targets import TARGETS, Measured
 from common.errors import StartupError
 
 RATES: Final = "100,1000,5000"
+WARM_S: Final = 2.0
+BASELINE_S: Final = 2.0
 
 
 def rates_of(options: Options) -> list[float]:
@@ -22,6 +24,16 @@ def rates_of(options: Options) -> list[float]:
     if not rates or min(rates) <= 0:
         raise StartupError(f"--rates must be numbers above 0 separated by commas, got {options.own['rates']!r}")
     return rates
+
+
+def warm_s(options: Options) -> float:
+    """Return for how long to warm up before each measurement."""
+    return min(WARM_S, options.seconds)
+
+
+def baseline_s(options: Options) -> float:
+    """Return how long a baseline is measured."""
+    return min(BASELINE_S, options.seconds)
 
 
 def target_missed(measured: Sequence[Measured]) -> list[str]:

@@ -16,11 +16,11 @@ from chatroom.bench.lab import Lab, Pipeline
 from chatroom.bench.load import Outcome, load
 from chatroom.bench.measures import Spread
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rates import over
+from chatroom.bench.rates import median, over, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.traffic import TrafficPlan
+from common.errors import StartupError
 
-WARM_S: Final = 1.5
 NAMES: Final = ("comet", "logic", "job", "redis", "kafka")  # the Comets of several nodes together
 
 
@@ -42,6 +42,12 @@ SIZES: Final[Mapping[str, Sequence[int]]] = {
     "nodes": (1, 2, 3),
     "content_bytes": (50, 500, 4000),
 }
+ABOUT: Final = {
+    "members": "Members of a room",
+    "rooms": "Rooms",
+    "nodes": "Comet nodes",
+    "content_bytes": "Bytes of a content",
+}
 COLUMNS: Final = (
     "what changes",
     "to",
@@ -50,6 +56,7 @@ COLUMNS: Final = (
     *(f"{name} us/msg" for name in NAMES),
     "p50 ms",
     "p99 ms",
+    "others' cores",
     "keeps up",
 )
 
@@ -57,17 +64,17 @@ COLUMNS: Final = (
 async def run(lab: Lab, options: Options) -> Result:
     """Measure each size, as often as asked for."""
     found: dict[tuple[str, int], list[Outcome]] = {}
-    for nodes in _few(SIZES["nodes"], options):
+    for nodes in sorted({1, *_sizes("nodes", options)}):
         async with lab.pipeline(nodes) as pipeline:
             await measure(lab, pipeline, replace(BASE, nodes=nodes), options, "warm")
             for k in range(options.repeat):
                 for what, size in _sizes_on(nodes, options):
-                    shape = replace(BASE, nodes=nodes, **({what: size}))
+                    shape = replace(BASE, **{"nodes": nodes, what: size})
                     outcome = await measure(lab, pipeline, shape, options, f"{what}{size}-{k}")
                     found.setdefault((what, size), []).append(outcome)
                     us = sum(cost_of(name, outcome) for name in NAMES)
                     options.progress.say(f"size: {what} {size:,}, {k + 1} of {options.repeat}: {us:,.0f} us a message")
-    rows = [_row(what, size, found[what, size]) for what in SIZES for size in _few(SIZES[what], options)]
+    rows = [_row(what, size, found[what, size]) for what in SIZES for size in _sizes(what, options)]
     return Result(
         "size",
         f"Cost against size, at {options.own['rate']:,.0f} messages a second",
@@ -92,7 +99,7 @@ async def measure(lab: Lab, pipeline: Pipeline, shape: Shape, options: Options, 
         keep=False,
     )
     async with load(lab, pipeline, plan) as crowd:
-        outcome = await crowd.run(options.own["rate"], options.seconds, WARM_S)
+        outcome = await crowd.run(options.own["rate"], options.seconds, warm_s(options))
     await evidence.settled(pipeline)
     return outcome
 
@@ -102,17 +109,28 @@ def cost_of(name: str, outcome: Outcome) -> float:
     return sum(us for one, us in outcome.us_per_message().items() if one.partition("-")[0] == name)
 
 
-def _few(sizes: Sequence[int], options: Options) -> Sequence[int]:
-    return (sizes[0], sizes[-1]) if options.quick else sizes
+def _listed(what: str) -> str:
+    return ",".join(map(str, SIZES[what]))
+
+
+def _sizes(what: str, options: Options) -> Sequence[int]:
+    """Return which sizes to measure. Raises StartupError for what is no list of them."""
+    asked = options.own[what]
+    if asked is None:
+        sizes = SIZES[what]
+        return (sizes[0], sizes[-1]) if options.quick else sizes
+    sizes = [int(one) if one.isdigit() else 0 for one in str(asked).split(",")]
+    if min(sizes) < 1:
+        raise StartupError(f"--{what.replace('_', '-')} must be whole numbers from 1 on by commas, got {asked!r}")
+    return sizes
 
 
 def _sizes_on(nodes: int, options: Options) -> list[tuple[str, int]]:
     """Return what is measured on a pipeline of so many nodes: all but the nodes themselves on one."""
     if nodes != 1:
         return [("nodes", nodes)]
-    return [("nodes", 1)] + [
-        (what, size) for what, sizes in SIZES.items() if what != "nodes" for size in _few(sizes, options)
-    ]
+    one = [("nodes", 1)] if 1 in _sizes("nodes", options) else []
+    return one + [(what, size) for what in SIZES if what != "nodes" for size in _sizes(what, options)]
 
 
 # -- the result ----------------------------------------------------------------------------------------------------
@@ -127,6 +145,7 @@ def _row(what: str, size: int, outcomes: Sequence[Outcome]) -> list[Cell]:
         *(over([cost_of(name, one) for one in outcomes]) for name in NAMES),
         over([one.age_ms(50) for one in outcomes]),
         over([one.age_ms(99) for one in outcomes]),
+        median([one.others_cores for one in outcomes]),
         next((one.verdict.why for one in outcomes if one.verdict.why), "yes"),
     ]
 
@@ -170,5 +189,11 @@ PART: Final = Part(
     "chatroom bench size --rate 500 --repeat 1",
     2.5,
     run,
-    [click.Option(["--rate"], type=click.FloatRange(10), default=500, show_default=True, help="Messages a second.")],
+    [
+        click.Option(["--rate"], type=click.FloatRange(10), default=500, show_default=True, help="Messages a second."),
+        *(
+            click.Option([f"--{what.replace('_', '-')}"], metavar="N,N", help=f"{about}.  [default: {_listed(what)}]")
+            for what, about in ABOUT.items()
+        ),
+    ],
 )

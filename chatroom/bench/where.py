@@ -11,7 +11,6 @@ from chatroom.bench.service import Service
 from chatroom.bench.traffic import TrafficPlan
 
 MOST: Final = 3
-WARM_S: Final = 2.0
 
 
 async def largest_costs(lab: Lab, plan: TrafficPlan, rate: float, seconds: float, most: int = MOST) -> str:
@@ -28,7 +27,7 @@ async def largest_costs(lab: Lab, plan: TrafficPlan, rate: float, seconds: float
             keep=False,
         )
         async with load(lab, pipeline, at_new_ports) as clients:
-            await clients.run(rate, WARM_S, 0.0)
+            await clients.run(rate, seconds / 2, 0.0)
             for service in services:
                 service.begin_profile()
             outcome = await clients.run(rate, seconds, 0.0)
