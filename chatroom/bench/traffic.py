@@ -89,7 +89,8 @@ class Traffic:
         self.clients: list[Client] = []
         self.acks: list[bytes] = []
         self.acked = 0
-        self.refused: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()  # since the last order, by code
+        self.answered = 0  # acked or refused
         self.sent = 0
         self.delivered = 0
         self.late_ns = array("q")  # how long after it was due each message was written
@@ -138,6 +139,7 @@ class Traffic:
     def run(self, order: Order) -> dict[str, Any]:
         """Send as ordered, wait for what is on its way, and return all figures."""
         measured_s = order.begin_s + order.warm_s
+        self.refused = Counter()
         self._send(order.rate, order.begin_s, measured_s)
         self.late_ns, self.ages_ns = array("q"), array("q")
         self.measure_from_ns = int(measured_s * 1e9)
@@ -184,7 +186,7 @@ class Traffic:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             self._receive(0.02)
-            if self.sent == self.acked + sum(self.refused.values()) and self._all_delivered():
+            if self.sent == self.answered and self._all_delivered():
                 return True
         return False
 
@@ -260,11 +262,13 @@ class Traffic:
             self._take_messages(client, frame)
         elif text[KIND] == ACK:
             self.acked += 1
+            self.answered += 1
             if self.plan.keep:
                 self.acks.append(text)
         elif text[KIND] == ERROR:
             code = _CODE.search(text)
             self.refused[code[1].decode() if code else "?"] += 1
+            self.answered += 1
 
     def _take_messages(self, client: Client, frame: bytes) -> None:
         client.checksum = zlib.crc32(frame, client.checksum)
