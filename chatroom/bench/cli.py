@@ -29,11 +29,11 @@ def parts() -> list[Part]:
 
 def common_options(seconds: float | None) -> list[click.Option]:
     """Return what every part can be told. `seconds` is the default, None where each part has its own."""
-    shown = "" if seconds is not None else "  [default: each part's own]"
+    shown = "each part's own" if seconds is None else f"{seconds:g}"
     return [
-        click.Option(["--quick"], is_flag=True, help="One repetition, and fewer sizes."),
+        click.Option(["--quick"], is_flag=True, help="One repetition of half the length, and fewer sizes."),
         click.Option(["--repeat"], type=click.IntRange(1), help="Repetitions of each measurement.  [default: 3, or 1 with --quick]"),
-        click.Option(["--seconds"], type=click.FloatRange(0.1), default=seconds, show_default=seconds is not None, help=f"Length of one measurement.{shown}"),
+        click.Option(["--seconds"], type=click.FloatRange(0.1), help=f"Length of one measurement.  [default: {shown}, half of it with --quick]"),
         click.Option(["--redis"], metavar="URL", help="Use this Redis, whose CPU is not measured then, instead of starting one."),
         click.Option(["--kafka"], metavar="HOST:PORT", help="Use this Kafka, whose CPU is not measured then, instead of starting one."),
         click.Option(["--set", "settings"], multiple=True, metavar="NAME=VALUE", help="Run services with this setting, such as CHAT_LOG_LEVEL=info."),
@@ -95,7 +95,7 @@ def _run(  # noqa: PLR0913 - what every part can be told
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             for part in chosen:
                 times = repeat or (1 if quick else REPEAT)
-                lasting = seconds or part.seconds
+                lasting = seconds or (part.seconds / 2 if quick else part.seconds)
                 options = Options(times, lasting, out, progress, _defaults(part) | own, command, quick)
                 runner.run(_measure(part, Lab(redis, kafka, _pairs(settings)), options))
     except StartupError as e:

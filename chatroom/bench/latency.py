@@ -14,7 +14,7 @@ from chatroom.bench.lab import Lab
 from chatroom.bench.load import PROCESSES, Outcome, load
 from chatroom.bench.measures import Spread, percentile
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rates import RATES, baseline_s, cores_of, median, over, rates_of, target_missed, warm_s
+from chatroom.bench.rates import RATES, baseline_s, cores_of, doubt, median, over, rates_of, target_missed, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.targets import Measured
 from chatroom.bench.traffic import TrafficPlan
@@ -79,7 +79,8 @@ def _measured(outcomes: Sequence[Outcome]) -> list[Measured]:
     if not outcomes:
         return []
     p50, p99 = (Spread.of(one.age_ms(percent) for one in outcomes).median for percent in (50, 99))
-    return [Measured("realtime_p50", p50), Measured("realtime_p99", p99)]
+    why = next((one.verdict.why for one in outcomes if one.verdict.why), "")
+    return [Measured(key, value, why, doubt(outcomes)) for key, value in (("realtime_p50", p50), ("realtime_p99", p99))]
 
 
 def _row(

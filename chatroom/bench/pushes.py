@@ -17,7 +17,7 @@ from chatroom.bench.lab import Lab
 from chatroom.bench.load import PROCESSES, Outcome, load
 from chatroom.bench.measures import Spread, percentile
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rates import RATES, baseline_s, cores_of, median, over, rates_of, target_missed, warm_s
+from chatroom.bench.rates import RATES, baseline_s, cores_of, doubt, median, over, rates_of, target_missed, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.targets import Measured
 from chatroom.bench.traffic import TrafficPlan
@@ -94,7 +94,9 @@ def _measured(found: Sequence[Measurement]) -> list[Measured]:
     if not found:
         return []
     p50, p99 = (Spread.of(percentile(one.ages_ms, share) for one in found).median for share in (0.5, 0.99))
-    return [Measured("async_p50", p50), Measured("async_p99", p99)]
+    outcomes = [one.outcome for one in found]
+    why = next((one.verdict.why for one in outcomes if one.verdict.why), "")
+    return [Measured(key, value, why, doubt(outcomes)) for key, value in (("async_p50", p50), ("async_p99", p99))]
 
 
 def _row(rate: float, found: Sequence[Measurement]) -> list[Cell]:

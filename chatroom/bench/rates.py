@@ -13,6 +13,7 @@ from common.errors import StartupError
 RATES: Final = "100,1000,5000"
 WARM_S: Final = 2.0
 BASELINE_S: Final = 2.0
+QUIET_CORES: Final = 0.2  # that others may use without a word
 
 
 def rates_of(options: Options) -> list[float]:
@@ -40,6 +41,12 @@ def target_missed(measured: Sequence[Measured]) -> list[str]:
     """Return the keys of the targets that were missed."""
     bounds = {one.key: one for one in TARGETS}
     return [one.key for one in measured if not bounds[one.key].met_by(one.value)]
+
+
+def doubt(outcomes: Sequence[Outcome]) -> str:
+    """Say why the figures may not be trusted: somebody else's programs ran on the cores; '' if hardly any did."""
+    others = Spread.of(one.others_cores for one in outcomes).median
+    return f"others used {others:.1f} cores meanwhile" if others > QUIET_CORES else ""
 
 
 def over(values: Sequence[float]) -> Cell:
