@@ -44,11 +44,10 @@ class Flush:
         """Send this from now on."""
         self._data, self._at = bytearray(data), wire.marks(data)
 
-    def marked_like(self, came: bytes | str) -> bytes:
+    def marked_like(self, came: bytes | bytearray) -> bytes:
         """Return the flush with the mark that came."""
-        raw = came.encode() if isinstance(came, str) else came
-        begin = raw.find(wire.MARK)
-        mark = raw[begin : begin + len(wire.MARK) + wire.DIGITS]
+        begin = came.find(wire.MARK)
+        mark = came[begin : begin + len(wire.MARK) + wire.DIGITS]
         for at in self._at:
             self._data[at : at + len(mark)] = mark
         return bytes(self._data)
@@ -62,22 +61,34 @@ class Bare(asyncio.Protocol):
         self._rooms = rooms
         self._room: list[asyncio.Transport] | None = None
         self._tcp: asyncio.Transport | None = None
+        self._unread = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the handshake."""
         self._tcp = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer the handshake; then send the flush whenever a mark comes."""
-        assert self._tcp is not None  # noqa: S101 - it is connected
+        """Answer the handshake; then send a flush for each frame with a mark, those that came together joined."""
         if self._room is None:
-            self._room = self._rooms[room_of(data.split(b" ", 2)[1].decode())]
-            self._room.append(self._tcp)
-            self._tcp.write(wire.ANSWER + wire.frame(HELLO))
-        elif wire.MARK in data:
-            flush = self._flush.marked_like(data)
+            self._shake(data)
+            return
+        data = self._unread + data
+        at, flushes = 0, []
+        while end := wire.frame_end(data, at):
+            if data.find(wire.MARK, at, end) >= 0:
+                flushes.append(self._flush.marked_like(data[at:end]))
+            at = end
+        self._unread = data[at:]
+        joined = b"".join(flushes)
+        if joined:
             for transport in self._room:
-                transport.write(flush)
+                transport.write(joined)
+
+    def _shake(self, data: bytes) -> None:
+        assert self._tcp is not None  # noqa: S101 - it is connected
+        self._room = self._rooms[room_of(data.split(b" ", 2)[1].decode())]
+        self._room.append(self._tcp)
+        self._tcp.write(wire.ANSWER + wire.frame(HELLO))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Leave the room."""
@@ -107,7 +118,7 @@ async def broadcasting(sock: socket.socket, flush: Flush) -> None:
         await connection.send(HELLO.decode())
         try:
             async for came in connection:
-                for text in texts(flush.marked_like(came)):
+                for text in texts(flush.marked_like(came.encode() if isinstance(came, str) else came)):
                     broadcast(room, text)
         finally:
             room.discard(connection)

@@ -38,6 +38,7 @@ class Tally:
     burst: int = 1  # messages in each frame that is sent
     sent: int = 0  # frames
     messages: int = 0  # received, by all clients together
+    reads: int = 0  # in which they came; fewer where the server joined several, or a client was late
     received_bytes: int = 0
     ages_ns: "array[int]" = field(default_factory=lambda: array("q"))
     flush: bytes = b""  # one of the server's flushes as a client got it
@@ -55,6 +56,7 @@ class Crowd:
         self._arrived: Arrived | None = None
         self._receive: dict[int, Callable[[bytearray], int]] = {}
         self._sampled: set[int] = set()
+        self._positions: dict[str, tuple[int, int]] = {}  # of the rooms, when their clients came in last
         self._cut: dict[int, bytes] = {}  # the end of what came last, where a mark may go on
         self._tally = Tally()
 
@@ -75,7 +77,7 @@ class Crowd:
     def come(self, way: Way) -> dict[str, Any]:
         """Connect all clients."""
         began = time.process_time()
-        self._way, self._arrived = way, Entrance(way).bring_in()
+        self._way, self._arrived = way, Entrance(way, self._positions).bring_in()
         socks = self._arrived.socks
         for sock in socks:
             self._receive[sock.fileno()] = sock.recv_into
@@ -151,7 +153,9 @@ class Crowd:
                     self._record(size, found)
             if cut or not found or buffer[size - 1] != END or buffer[0] == wire.PING:
                 found += self._rest(fd, size, found)
-            tally.messages += found
+            if found:
+                tally.messages += found
+                tally.reads += 1
             tally.received_bytes += size
 
     def _rest(self, fd: int, size: int, found: int) -> int:

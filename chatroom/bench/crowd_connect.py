@@ -4,6 +4,7 @@ Only here does a client have a state of its own; once it is in, nothing is left 
 """
 
 import errno
+import re
 import select
 import socket
 import time
@@ -21,6 +22,7 @@ READ_BYTES: Final = 262_144
 GIVE_UP_S: Final = 120.0
 HELLO, JOINED = b'"type":"hello"', b'"type":"joined"'
 RECOVERED: Final = b'"recovered":true'
+POSITION: Final = re.compile(rb'"epoch":(\d+),"seq":(\d+)')  # of the first room in a hello
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Way:
     in_flight: int = 200  # clients in the opening handshake at the same time
     deflate: bool = False  # offer compression, as browsers do
     greeted: bool = True  # a client is in when the server said hello; else when it answered the handshake
-    since: tuple[int, int] | None = None  # (epoch, seq): come back to the rooms from that position on
+    back: bool = False  # come back to the rooms from the positions on that were seen at the last coming
 
     def room_of(self, k: int) -> str:
         """Return the room of the k-th client."""
@@ -42,7 +44,7 @@ class Way:
 
     def path_of(self, k: int) -> str:
         """Return what the k-th client asks for."""
-        room = "" if self.since is not None else self.room_of(k)
+        room = "" if self.back else self.room_of(k)
         return f"/?rooms={room}&uid=u{k:06d}&name=u{k:06d}"
 
 
@@ -68,10 +70,11 @@ class Arrived:
 
 
 class Entrance:
-    """Brings the clients in."""
+    """Brings the clients in; `positions` of rooms, (epoch, seq), are noted at a coming and used at a coming back."""
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: Way, positions: dict[str, tuple[int, int]] | None = None) -> None:
         self._way = way
+        self._positions = positions if positions is not None else {}
         self._epoll = select.epoll()
         self._buffer = bytearray(READ_BYTES)
         self._coming: dict[int, Coming] = {}
@@ -155,10 +158,11 @@ class Entrance:
             text = one.unread[at:end]
             at = end
             if HELLO in text:
-                if self._way.since is None:
-                    self._is_in(one)
-                else:
+                if self._way.back:
                     self._join(one)
+                else:
+                    self._note(one, text)
+                    self._is_in(one)
             elif JOINED in text:
                 self._recovered += RECOVERED in text
                 self._is_in(one)
@@ -167,9 +171,12 @@ class Entrance:
                 return
         del one.unread[:at]
 
+    def _note(self, one: Coming, hello: bytes | bytearray) -> None:
+        if found := POSITION.search(hello):
+            self._positions[self._way.room_of(one.k)] = int(found[1]), int(found[2])
+
     def _join(self, one: Coming) -> None:
-        assert self._way.since is not None  # noqa: S101 - for the type checker; asked by who calls
-        epoch, seq = self._way.since
+        epoch, seq = self._positions[self._way.room_of(one.k)]
         payload = {"roomId": self._way.room_of(one.k), "since": {"epoch": epoch, "seq": seq}}
         one.sock.send(wire.frame(orjson.dumps({"type": "joinRoom", "payload": payload}), masked=True))
 

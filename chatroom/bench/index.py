@@ -44,7 +44,9 @@ def _row(target: Target, measured: Measured | None, each: Mapping[str, Any]) -> 
         return [target.what, target.wanted, "", NOT_MEASURED, ""]
     name = each["result"]["name"]
     value = f"[{figure(measured.value)} {target.unit}]({name}.md)".replace(" ]", "]")
-    return [target.what, target.wanted, value, *((MET, "") if target.met_by(measured.value) else (FAILED, measured.why))]
+    met = target.met_by(measured.value)
+    why = "; ".join(filter(None, ("" if met else measured.why, f"doubtful: {measured.doubt}" if measured.doubt else "")))
+    return [target.what, target.wanted, value, MET if met else FAILED, why]
 
 
 def _parts(kept: Sequence[Mapping[str, Any]]) -> str:

@@ -4,11 +4,10 @@ It runs on the core that it is given, and belongs to the lab's group, so that it
 """
 
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import IO, Any, Final
 
@@ -86,14 +85,3 @@ async def piped(guard: Guard, module: str, *arguments: str, core: int | None = N
             running.kill()
             running.wait()
             transport.close()
-
-
-def pin(pid: int, core: int) -> None:
-    """Keep a program that runs already, with all its threads, on one core."""
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(thread), {core})
-
-
-def cores() -> Sequence[int]:
-    """Return the cores that we may use, in order."""
-    return sorted(os.sched_getaffinity(0))

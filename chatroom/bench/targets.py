@@ -30,11 +30,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a part found for a target: its key, the figure in the target's unit, and why it is missed if it is."""
+    """What a part found for a target: its key, the figure in the target's unit, and why it is missed if it is.
+
+    `doubt` says why the figure may not be trusted: the run was disturbed, say.
+    """
 
     key: str
     value: float
     why: str = ""
+    doubt: str = ""
 
 
 TARGETS: Final = (

@@ -49,13 +49,15 @@ def frame(payload: bytes, *, opcode: int = TEXT, masked: bool = False) -> bytes:
 
 
 def frame_end(unread: bytes | bytearray, at: int = 0) -> int:
-    """Return where the server's frame that begins at `at` ends; 0 while not all of it is there."""
+    """Return where the frame that begins at `at` ends, a server's or a client's; 0 while not all of it is there."""
     if len(unread) < at + 2:
         return 0
-    size, begin = unread[at + 1], at + 2
+    size, begin = unread[at + 1] & ~_MASKED, at + 2
     if size >= _SHORT:
         begin = at + (4 if size == _SHORT else 10)
         size = int.from_bytes(unread[at + 2 : begin], "big")
+    if unread[at + 1] & _MASKED:
+        begin += len(_NO_MASK)
     return begin + size if len(unread) >= begin + size else 0
 
 
