@@ -14,17 +14,18 @@ from chatroom.bench.kafka_server import PARTITIONS
 from chatroom.bench.lab import Pipeline
 from chatroom.bench.ledger import Acked, Books, Received, Room, Stored, audit
 from common import ids, keys, redis_client
+from common.errors import StartupError
 from common.outbox import Outbox
 from protos.job_pb2 import PushMsg
 
 SHARDS: Final = 16
 PAGE: Final = 2000
-SETTLE_S: Final = 30.0
+SETTLE_S: Final = 60.0
 LOOK_S: Final = 0.1
 
 
-async def settled(pipeline: Pipeline, timeout_s: float = SETTLE_S) -> bool:
-    """Wait until the outbox is empty and Job has finished all of the topic; whether it came to that in time."""
+async def settled(pipeline: Pipeline, timeout_s: float = SETTLE_S) -> None:
+    """Wait until the outbox is empty and Job has finished all of the topic. Raises StartupError if that takes long."""
     deadline = time.monotonic() + timeout_s
     async with _redis(pipeline) as redis:
         outbox = Outbox(redis, SHARDS, "bench")
@@ -32,9 +33,9 @@ async def settled(pipeline: Pipeline, timeout_s: float = SETTLE_S) -> bool:
             waiting, _ = await outbox.backlog()
             of_job = await asyncio.to_thread(pipeline.job.samples)
             if not waiting and not of_job.get("job_kafka_lag", 0):
-                return True
+                return
             await asyncio.sleep(LOOK_S)
-    return False
+    raise StartupError(f"what was sent is not all pushed after {timeout_s:.0f} s: the pipeline stands still")
 
 
 async def books(pipeline: Pipeline, seen: Mapping[str, Any], begin: Mapping[int, int]) -> Books:

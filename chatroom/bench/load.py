@@ -18,11 +18,13 @@ from chatroom.bench.measures import cpu_seconds
 from chatroom.bench.piped import Piped, piped
 from chatroom.bench.traffic import Order, TrafficPlan
 from common import redis_client
+from common.errors import StartupError
 from common.outbox import Outbox
 
 BEGIN_S: Final = 0.3  # until the order is with the load
 LOOK_S: Final = 0.5
 DRAIN_S: Final = 10.0
+TRIES: Final = 3
 SHARDS: Final = 16
 PROCESSES: Final = ("comet", "logic", "job", "redis", "kafka", "load")  # those of one node, as columns
 
@@ -47,11 +49,11 @@ class Outcome:
     @property
     def calls_per_message(self) -> float:
         """Calls of BroadcastRoom for each message."""
-        return float(self.calls / max(1, self.told["acked"]))
+        return float(self.calls / self.told["acked"])
 
     def us_per_message(self) -> dict[str, float]:
         """Return the CPU of each process in us for each acked message."""
-        return {name: cpu / max(1, self.told["acked"]) * 1e6 for name, cpu in self.cpu_s.items()}
+        return {name: cpu / self.told["acked"] * 1e6 for name, cpu in self.cpu_s.items()}
 
     @property
     def others_cores(self) -> float:
@@ -84,7 +86,17 @@ class Load:
     async def run(
         self, rate: float, seconds: float, warm_s: float, measure_from: Callable[[float], None] = lambda _moment_s: None
     ) -> Outcome:
-        """Load it at that rate, first to warm up; `measure_from` is told when (monotonic) that will be over."""
+        """Load it at that rate, first to warm up; `measure_from` is told when (monotonic) that will be over.
+
+        Where no message came through in the time there is no measurement; it is tried again. Raises StartupError.
+        """
+        for _ in range(TRIES):
+            outcome = await self._run(rate, seconds, warm_s, measure_from)
+            if outcome.told["acked"] and outcome.told["ages_ms"]:
+                return outcome
+        raise StartupError(f"no message came through within {seconds:g} s, {TRIES} times over: take more --seconds")
+
+    async def _run(self, rate: float, seconds: float, warm_s: float, measure_from: Callable[[float], None]) -> Outcome:
         begin = time.monotonic() + BEGIN_S
         measure_from(begin + warm_s)
         order = Order(rate, begin, warm_s, seconds, DRAIN_S)
