@@ -6,7 +6,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-kafka chaos chaos-mutants lint format protos lock clean
+.PHONY: help up test test-kafka chaos chaos-mutants bench lint format protos lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -34,6 +34,9 @@ chaos: $(VENV)/.installed ## Hurt the whole stack under load and account for eve
 
 chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker of `make chaos` must notice
 	@$(BIN)/python -m tests.chaos mutants $(ARGS)
+
+bench: $(VENV)/.installed ## Measure what it costs and how fast it is; under 20 minutes (options: ARGS=--quick, under 5)
+	@$(BIN)/chatroom bench all $(ARGS)
 
 lint: $(VENV)/.installed ## Check style, types, imports and generated code
 	@$(BIN)/ruff check .

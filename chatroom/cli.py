@@ -82,3 +82,14 @@ def _service(name: str, about: str) -> Callable[..., None]:
 _service("comet", "Run Comet alone, the WebSocket gateway.")
 _service("logic", "Run Logic alone, the HTTP interface.")
 _service("job", "Run Job alone, Kafka's consumers.")
+
+
+@main.command(
+    add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Measure what the product costs and how fast it is."""
+    from chatroom.bench.cli import group  # noqa: PLC0415 - only this command needs all of it
+
+    group().main(list(arguments), prog_name="chatroom bench")

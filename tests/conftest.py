@@ -13,10 +13,11 @@ from typing import Any, Protocol, TypeVar
 import hypothesis
 import pytest
 
+from chatroom.bench.apache_kafka import MissingProgram
+from chatroom.bench.kafka_server import ApacheKafka, EmbeddedKafka, KafkaServer
+from chatroom.bench.redis_server import RedisServer
 from chatroom.guard import Guard
 from tests.support import compose
-from tests.support.kafka_server import ApacheKafka, EmbeddedKafka, KafkaServer
-from tests.support.redis_server import RedisServer
 from tests.support.stack import Stack
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
@@ -95,7 +96,10 @@ def own_redis(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def _kafka(guard: Guard, config: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> KafkaServer:
     kind = ApacheKafka if config.getoption("--kafka") == "apache" else EmbeddedKafka
-    return kind(guard, tmp_path_factory.mktemp("kafka"))
+    try:
+        return kind(guard, tmp_path_factory.mktemp("kafka"))
+    except MissingProgram as e:
+        pytest.skip(str(e))
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.kafka_server import ApacheKafka
+from chatroom.bench.redis_server import RedisServer
+from chatroom.bench.service import Service
 from chatroom.guard import Guard
 from tests.chaos import slow_fsync
-from tests.chaos.parts import READY_TIMEOUT_S, NotReady, Part, Service
+from tests.chaos.parts import READY_TIMEOUT_S, Mutant, NotReady, Part
 from tests.chaos.proxy import Proxy
-from tests.support.kafka_server import ApacheKafka
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
 
 SUBSCRIBE: Final = b"\r\nSUBSCRIBE\r\n"  # what marks a Comet's PubSub connection
 TOPIC: Final = "my-topic"
@@ -188,7 +189,9 @@ class Cluster:
         url = {"CHAT_REDIS_URL": f"redis://127.0.0.1:{redis.port}/0"}
         environ = {**self._shared, **url, **settings, **self._environ}
         directory = self.directory / name
-        return Service(self._guard, name, directory, module=module, settings=environ, mutant=self._mutant)
+        if self._mutant:
+            return Mutant(self._guard, name, directory, module=module, settings=environ, mutant=self._mutant)
+        return Service(self._guard, name, directory, module=module, settings=environ)
 
     def _worker(self, name: str, module: str, settings: dict[str, str]) -> Worker:
         redis = Proxy(self.redis_server.port)

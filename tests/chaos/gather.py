@@ -18,11 +18,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from google.protobuf.message import DecodeError
 
+from chatroom.bench.apache_kafka import POM
 from common import keys
 from common.redis_client import REDIS_FAULTS, connect
 from protos.job_pb2 import PushMsg
 from tests.chaos.evidence import Evidence, Produced
-from tests.support.apache_kafka import POM
 
 STEP_TIMEOUT_S: Final = 10.0  # for any one answer
 LOOK_S: Final = 0.25

@@ -10,72 +10,35 @@ import os
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from chatroom.bench.program import Program
+from chatroom.bench.service import Service
 from chatroom.guard import Guard
-from tests.support.ports import free_port
-from tests.support.program import Program
 
 ROOT: Final = Path(__file__).parents[2]
 READY_TIMEOUT_S: Final = 60.0
-ASK_TIMEOUT_S: Final = 2.0
 ASK_AGAIN_S: Final = 0.1
 START_AGAIN_S: Final = 1.0
 TRACEBACK: Final = "Traceback (most recent call last)"
 TRACEBACK_CHARS: Final = 3000
-_SERVICES = ("CHAT_", "COMET_", "LOGIC_", "JOB_")
 
 
-class Service(Program):
-    """`python -m comet|logic|job`, or its mutant; ready when its /readyz says so."""
+class Mutant(Service):
+    """A service that breaks one of its promises (mutants.py)."""
 
     def __init__(  # noqa: PLR0913 - these are what tells one service from another
-        self, guard: Guard, name: str, directory: Path, *, module: str, settings: Mapping[str, str], mutant: str = ""
+        self, guard: Guard, name: str, directory: Path, *, module: str, settings: Mapping[str, str], mutant: str
     ) -> None:
-        super().__init__(guard, name, directory)
-        self.health_port = free_port()
-        self._module = module
-        self._mutant = mutant
-        port = "LOGIC_HTTP_BIND_PORT" if module == "logic" else f"{module.upper()}_METRICS_PORT"
-        own = {f"{module.upper()}_HTTP_BIND_IP": "127.0.0.1", port: str(self.health_port)}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_SERVICES)}
-        self._environ = {**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **own, **settings}
+        super().__init__(guard, name, directory, module=module, settings={"PYTHONPATH": str(ROOT), **settings})
+        self._command = ["tests.chaos.mutants", mutant, module]
 
     def argv(self) -> list[str]:
-        """The service as it is run."""
-        mutant = ["tests.chaos.mutants", self._mutant] if self._mutant else []
-        return [sys.executable, "-m", *mutant, self._module]
-
-    def environ(self) -> Mapping[str, str]:
-        """Settings, nothing of them inherited."""
-        return self._environ
-
-    @property
-    def metrics_url(self) -> str:
-        """Its metrics."""
-        return f"http://127.0.0.1:{self.health_port}/metrics"
-
-    def answers(self) -> bool:
-        """Whether nothing speaks against it. That PubSub is away is only a warning, but a fault that is not over."""
-        report = self.report()
-        return not report["reasons"] and "pubsub" not in report.get("warnings", {})
-
-    def report(self) -> dict[str, Any]:
-        """What /readyz says."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=ASK_TIMEOUT_S) as answer:
-                text = answer.read()
-        except urllib.error.HTTPError as e:
-            text = e.read()
-        except OSError as e:
-            return {"reasons": {"readyz": str(e)}}
-        found: dict[str, Any] = json.loads(text)
-        return found
+        """The service as it is broken."""
+        return [sys.executable, "-m", *self._command]
 
 
 class NotReady(Exception):

@@ -8,8 +8,8 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
+from chatroom.bench.free_ports import free_port
 from tests.chaos.link import Faults, Link
-from tests.support.ports import free_port
 
 LOOPBACK: Final = "127.0.0.1"
 CONNECT_TIMEOUT_S: Final = 5.0

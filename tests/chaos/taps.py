@@ -18,6 +18,7 @@ from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from chatroom.bench.free_ports import free_port
 from common import keys, redis_client
 from common.backoff import Backoff
 from common.envelope import parse_burst
@@ -26,7 +27,6 @@ from common.registry import Node, Presence, Registry
 from protos import comet_pb2, comet_pb2_grpc
 from protos.protocol_pb2 import Proto
 from tests.chaos.evidence import Evidence, Published, Pushed
-from tests.support.ports import free_port
 
 PATTERN: Final = "chat:{*}:room:*"  # every room's channel
 CONNECT_TIMEOUT_S: Final = 3.0

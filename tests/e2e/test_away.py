@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from chatroom.bench.kafka_server import KafkaServer
+from chatroom.bench.redis_server import RedisServer
 from protos.job_pb2 import PushMsg
 from tests.conftest import StackMaker
 from tests.support.eventually import eventually
 from tests.support.kafka_reader import push_msgs
-from tests.support.kafka_server import KafkaServer
 from tests.support.metrics import asample, until_sample
 from tests.support.plain_client import PlainClient, plain_client
-from tests.support.redis_server import RedisServer
 from tests.support.stack import Stack
 
 ROOM = "room_1"

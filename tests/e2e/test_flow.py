@@ -16,10 +16,10 @@ import psutil
 import redis
 from redis.asyncio import Redis
 
+from chatroom.bench.kafka_server import KafkaServer
 from protos.job_pb2 import PushMsg
 from tests.conftest import StackMaker
 from tests.support.kafka_reader import push_msgs
-from tests.support.kafka_server import KafkaServer
 from tests.support.metrics import asample, until_sample
 from tests.support.plain_client import PlainClient, plain_client
 from tests.support.stack import Stack

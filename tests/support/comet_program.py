@@ -6,9 +6,9 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.program import Program
 from chatroom.guard import Guard
-from tests.support.ports import free_port
-from tests.support.program import Program
 
 _OURS = ("CHAT_", "COMET_", "LOGIC_", "JOB_")
 

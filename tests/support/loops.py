@@ -1,18 +1,7 @@
-"""Running a coroutine from synchronous test code, whether or not a loop runs in this thread."""
+"""Waiting in synchronous test code."""
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-
-T = TypeVar("T")
-_thread = ThreadPoolExecutor(1, "test-loop")
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end on a loop of its own in another thread, so that pytest-asyncio's stays untouched."""
-    return _thread.submit(asyncio.run, work).result()
+from collections.abc import Callable
 
 
 def wait_until(

@@ -15,11 +15,12 @@ from typing import Self
 import psutil
 
 from chatroom import embedded
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.kafka_server import KafkaServer
+from chatroom.bench.redis_server import RedisServer
 from chatroom.guard import Guard
-from tests.support.kafka_server import KafkaServer
 from tests.support.loops import wait_until
-from tests.support.ports import free_base, free_port, leave_usual_ports
-from tests.support.redis_server import RedisServer
+from tests.support.ports import free_base, leave_usual_ports
 
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 60.0

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from chatroom.bench.free_ports import free_port
 from tests.chaos.link import WAITING_BYTES
 from tests.chaos.proxy import Proxy
 from tests.support.eventually import eventually
-from tests.support.ports import free_port
 
 TIMEOUT_S = 5.0
 MARK = b"\r\nSUBSCRIBE\r\n"

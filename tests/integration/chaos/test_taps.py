@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from grpc import aio
 from redis.asyncio import Redis
 
+from chatroom.bench.redis_server import RedisServer
 from common import keys, redis_client
 from common.envelope import User
 from common.errors import ChatError
@@ -22,7 +23,6 @@ from tests.integration.common.conftest import open_store
 from tests.support import comet_node
 from tests.support.comet_node import Client
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
 
 FRAME = '{"type":"serverMessages","payload":{"roomId":"r","epoch":7,"messages":[%s]}}'
 

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import jwt
 import pytest
 
+from chatroom.bench.redis_server import RedisServer
 from chatroom.client import Ack, ChatClient, Disconnected, Hole, Message, Position, Presence
 from chatroom.guard import Guard
 from common.errors import TooLarge
 from tests.support.comet_program import CometProgram
-from tests.support.redis_server import RedisServer
 
 TIMEOUT_S = 30.0
 ROOM = "room_1"

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from chatroom.bench.free_ports import free_port
 from chatroom.client import (
     ChatClient,
     Connected,
@@ -23,7 +24,6 @@ from chatroom.client import (
     System,
 )
 from common.errors import BadRequest, ChatError, Forbidden, Internal, TooLarge
-from tests.support.ports import free_port
 from tests.support.scripted_server import Peer, ScriptedServer, message, scripted_server
 
 TIMEOUT_S = 10.0

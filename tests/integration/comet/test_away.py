@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection
 
+from chatroom.bench.redis_server import RedisServer
 from tests.chaos.proxy import Proxy
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import REGISTRY
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
+from chatroom.bench.redis_server import RedisServer
 from comet.transport import PING
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

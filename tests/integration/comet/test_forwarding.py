@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from chatroom.bench.redis_server import RedisServer
 from common import ids, keys
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
 from tests.support.logic_standin import Answer, LogicStandin, Sends, all_well, serving, statuses
 from tests.support.metrics import asample
-from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import REGISTRY
 
+from chatroom.bench.redis_server import RedisServer
 from tests.chaos.proxy import Proxy
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
 from tests.support.room_client import RoomClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")

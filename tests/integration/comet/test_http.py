@@ -10,11 +10,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
 
+from chatroom.bench.redis_server import RedisServer
 from common.errors import StartupError
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
 from tests.support.metrics import asample
-from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

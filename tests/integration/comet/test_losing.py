@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from chatroom.bench.redis_server import RedisServer
 from common import ids, keys
 from common.positions import Position
 from tests.support import aof
 from tests.support.comet_node import running
-from tests.support.redis_server import RedisServer
 from tests.support.room_client import RoomClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")

@@ -9,14 +9,14 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from chatroom.bench.kafka_server import KafkaServer
+from chatroom.bench.service import Service
 from chatroom.guard import Guard
 from common import ids, keys
 from protos.job_pb2 import PushMsg
-from tests.chaos.parts import Service
 from tests.support.comet_node import running
 from tests.support.eventually import eventually
 from tests.support.kafka_reader import push_msgs
-from tests.support.kafka_server import KafkaServer
 from tests.support.metrics import asample
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")

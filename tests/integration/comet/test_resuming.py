@@ -8,11 +8,11 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from chatroom.bench.redis_server import RedisServer
 from common import ids, keys
 from common.positions import Position
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
 from tests.support.room_client import RoomClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")

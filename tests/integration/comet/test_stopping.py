@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from chatroom.bench.redis_server import RedisServer
 from chatroom.guard import Guard
 from common import keys
 from common.registry import Registry
@@ -17,7 +18,6 @@ from tests.support.comet_program import CometProgram
 from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
 from tests.support.logic_standin import LogicStandin, serving
-from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

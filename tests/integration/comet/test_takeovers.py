@@ -16,19 +16,19 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.kafka_server import KafkaServer
+from chatroom.bench.service import Service
 from chatroom.guard import Guard
 from common import ids, keys, redis_client
 from common.envelope import User
 from common.store import Limits, Store
 from protos.job_pb2 import PushMsg
-from tests.chaos.parts import Service
 from tests.support.comet_node import CometNode
 from tests.support.eventually import eventually
 from tests.support.kafka_reader import push_msgs
-from tests.support.kafka_server import KafkaServer
 from tests.support.logic_standin import LogicStandin, Sends, serving, statuses
 from tests.support.metrics import asample
-from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

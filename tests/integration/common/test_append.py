@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from chatroom.bench.redis_server import RedisServer
 from common import keys, redis_client
 from common.append_script import OWN_REF_SECONDS
 from common.envelope import User, parse_burst
@@ -18,7 +19,6 @@ from common.errors import Overloaded, Unavailable
 from common.store import Appended, Store
 from tests.integration.common.conftest import open_store
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
 
 ALICE, BOB = User("alice", "Alice"), User("bob", 'Bob "the \\ builder" ☃')
 ROOM = "room_1"

@@ -8,13 +8,13 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from chatroom.bench.redis_server import RedisServer
 from common import keys
 from common.envelope import User
 from common.outbox import LEASE_MS, Outbox
 from common.store import Store
 from tests.integration.common.conftest import open_store
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
 
 ALICE = User("alice", "Alice")
 SHARD = 3

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from chatroom.bench.redis_server import RedisServer
 from common import shards
 from common.envelope import User
 from common.errors import StartupError
 from common.positions import Position
 from common.store import PAGE_BYTES, Store
 from tests.integration.common.conftest import open_store
-from tests.support.redis_server import RedisServer
 
 ALICE = User("alice", "Alice")
 ROOM = "room_1"

@@ -17,16 +17,16 @@ from aiokafka import AIOKafkaProducer
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.kafka_server import KafkaServer
+from chatroom.bench.program import Program
 from chatroom.guard import Guard
 from common import redis_client
 from common.registry import Node, Presence, Registry
 from protos.job_pb2 import PushMsg
 from tests.integration.job.comets import Comet
 from tests.support.eventually import eventually
-from tests.support.kafka_server import KafkaServer
 from tests.support.metrics import asample
-from tests.support.ports import free_port
-from tests.support.program import Program
 
 SHARDS = 16
 

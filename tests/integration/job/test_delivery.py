@@ -2,11 +2,11 @@
 
 import asyncio
 
+from chatroom.bench.free_ports import free_port
 from common.registry import Node, Presence, Registry
 from protos.job_pb2 import PushMsg
 from tests.integration.job.conftest import JobProgram, Nodes, Produce, StartJob
 from tests.support.eventually import eventually
-from tests.support.ports import free_port
 
 ROOM = PushMsg.ROOM
 

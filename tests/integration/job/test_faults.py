@@ -6,11 +6,11 @@ from functools import partial
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
+from chatroom.bench.kafka_server import KafkaServer
+from chatroom.bench.redis_server import RedisServer
 from protos.job_pb2 import PushMsg
 from tests.integration.job.comets import Comet
 from tests.integration.job.conftest import Nodes, Produce, StartJob
-from tests.support.kafka_server import KafkaServer
-from tests.support.redis_server import RedisServer
 
 ROOM = PushMsg.ROOM
 UNREADABLE = {

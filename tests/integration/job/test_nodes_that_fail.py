@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.service import Service
 from chatroom.guard import Guard
 from protos.job_pb2 import PushMsg
-from tests.chaos.parts import Service
 from tests.chaos.proxy import Proxy
 from tests.integration.job.comets import Comet, HalfOpen
 from tests.integration.job.conftest import Nodes, Produce, StartJob
-from tests.support.ports import free_port
 
 ROOM = PushMsg.ROOM
 FAULTS = ["stuck", "unreachable", "killed", "frozen", "blackholed"]

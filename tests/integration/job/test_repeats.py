@@ -4,13 +4,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.service import Service
 from chatroom.guard import Guard
 from protos.job_pb2 import PushMsg
-from tests.chaos.parts import Service
 from tests.integration.job.conftest import Nodes, Produce, StartJob
 from tests.support.metrics import asample
 from tests.support.plain_client import plain_client
-from tests.support.ports import free_port
 
 PUSHES: dict[str, dict[str, Any]] = {
     "room": {"type": PushMsg.ROOM, "room": "r"},

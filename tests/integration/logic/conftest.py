@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from chatroom.bench.kafka_server import KafkaServer
 from tests.integration.logic.running import Logic, Topic, running, settings_of
-from tests.support.kafka_server import KafkaServer
 
 
 @pytest.fixture

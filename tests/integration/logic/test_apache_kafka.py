@@ -5,8 +5,8 @@ import os
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from chatroom.bench.kafka_server import PARTITIONS, KafkaServer
 from tests.integration.logic.running import Logic, Topic, comet_send, running, settings_of
-from tests.support.kafka_server import PARTITIONS, KafkaServer
 
 ROOMS = ("a", "b", "c")
 

@@ -12,16 +12,16 @@ import psutil
 import redis.asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
+from chatroom.bench.kafka_server import KafkaServer
+from chatroom.bench.program import Program
+from chatroom.bench.redis_server import RedisServer
 from common import keys
 from common.ids import shard_of
 from logic.replies import Error
 from protos.job_pb2 import PushMsg
 from tests.integration.logic.running import Answer, Logic, Topic, backend_send, comet_send, running, settings_of
 from tests.support.eventually import eventually
-from tests.support.kafka_server import KafkaServer
 from tests.support.metrics import until_sample
-from tests.support.program import Program
-from tests.support.redis_server import RedisServer
 
 
 def _is_refusal(answer: Answer, code: str = "unavailable") -> bool:

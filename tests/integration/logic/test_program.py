@@ -15,14 +15,14 @@ import aiohttp
 import pytest
 import redis
 
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.kafka_server import KafkaServer
+from chatroom.bench.program import Program
 from chatroom.guard import Guard
 from common import keys
 from tests.integration.logic.running import Topic, backend_send, comet_send
 from tests.support.eventually import eventually
-from tests.support.kafka_server import KafkaServer
 from tests.support.metrics import until_sample
-from tests.support.ports import free_port
-from tests.support.program import Program
 
 EXIT_TIMEOUT_S = 30.0
 

@@ -2,11 +2,11 @@
 
 import json
 
+from chatroom.bench.kafka_server import PARTITIONS
 from logic.kafka import partition_of
 from logic.replies import Pushed
 from protos.job_pb2 import PushMsg
 from tests.integration.logic.running import Logic, Topic
-from tests.support.kafka_server import PARTITIONS
 
 
 async def test_a_push_reaches_kafka_for_each_user_once(logic: Logic, records: Topic) -> None:

@@ -3,8 +3,9 @@
 import errno
 import socket
 
+from chatroom.bench.free_ports import free_port
 from chatroom.ports import LOOPBACK, Claims, bind_error
-from tests.support.ports import free_base, free_port
+from tests.support.ports import free_base
 
 
 def test_a_free_port_can_be_bound_and_a_used_one_says_why() -> None:

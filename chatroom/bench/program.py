@@ -1,16 +1,23 @@
-"""A real program in a test's hands: started, stopped, killed, started again; dead when pytest is, whatever ends it."""
+"""A real program in one's hands: started, stopped, killed, started again; dead when its starter is, whatever ends that.
 
+Servers and services derive from it (redis_server.py, kafka_server.py, service.py); tests use the same ones.
+"""
+
+import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from chatroom.guard import Guard
-from tests.support.loops import wait_until
+from common.errors import StartupError
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
+ASK_AGAIN_S = 0.02
 STOP_TIMEOUT_S = 15.0
 
 
@@ -20,6 +27,7 @@ class Program:
     def __init__(self, guard: Guard, name: str, directory: Path) -> None:
         self.name = name
         self.directory = directory
+        self.core: int | None = None  # the processor core that it is kept on
         self._guard = guard
         self._running: subprocess.Popen[bytes] | None = None
 
@@ -44,7 +52,8 @@ class Program:
     @property
     def pid(self) -> int:
         """The process that runs now."""
-        assert self._running is not None, f"{self.name} is stopped"
+        if self._running is None:
+            raise RuntimeError(f"{self.name} is stopped")
         return self._running.pid
 
     @property
@@ -53,17 +62,22 @@ class Program:
         return self._running.poll() if self._running is not None else None
 
     def start(self) -> Self:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers. Raises StartupError with the end of what it wrote."""
         self.spawn()
-        wait_until(self._up, START_TIMEOUT_S, lambda: f"{self.name} answers\n{self.log[-2000:]}")
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._up():
+            if time.monotonic() > deadline:
+                raise StartupError(f"{self.name} does not answer after {START_TIMEOUT_S:.0f} s\n{self.log[-2000:]}")
+            time.sleep(ASK_AGAIN_S)
         return self
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start it without waiting until it answers."""
-        assert self._running is None, f"{self.name} runs already"
+        if self._running is not None:
+            raise RuntimeError(f"{self.name} runs already")
         self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / f"{self.name}.log").open("ab") as out:
-            self._running = subprocess.Popen(
+        with (self.directory / f"{self.name}.log").open("ab") as out, kept_on(self.core):
+            self._running = subprocess.Popen(  # noqa: S603 - a program of ours
                 self.argv(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -74,11 +88,12 @@ class Program:
         return self._running
 
     def _up(self) -> bool:
-        assert self._running is not None
-        code = self._running.poll()
+        if self._running is None:
+            raise StartupError(f"{self.name} was stopped as it started")
+        code = self.exit_code
         if code is not None:
             self._running = None
-            raise AssertionError(f"{self.name} ended with {code} as it started\n{self.log[-2000:]}")
+            raise StartupError(f"{self.name} ended with {code} as it started\n{self.log[-2000:]}")
         return self.answers()
 
     def stop(self) -> int | None:
@@ -109,3 +124,17 @@ class Program:
     ) -> None:
         """Kill it: nobody reads its files any more."""
         self.kill()
+
+
+@contextmanager
+def kept_on(core: int | None) -> Iterator[None]:
+    """Let what this thread starts meanwhile run on one core only: a program inherits that, with all its threads."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,20 +1,26 @@
-"""A real Kafka for tests: the embedded broker by default, Apache Kafka with `--kafka apache`."""
+"""A real Kafka: Apache Kafka, as every measurement runs on, or the embedded broker, which most tests do with."""
 
+import asyncio
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from chatroom import config, embedded, probes
+from chatroom.bench.apache_kafka import apache_jars
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.program import Program
 from chatroom.guard import Guard
-from tests.support import loops
-from tests.support.apache_kafka import apache_jars
-from tests.support.ports import free_port
-from tests.support.program import Program
 
-PARTITIONS = 4
+T = TypeVar("T")
+PARTITIONS: Final = 4
+# The memory and the compiler of Apache Kafka: enough where it is only to work, and what it takes to be measured.
+SMALL_JVM: Final = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+MEASURED_JVM: Final = ("-Xms512m", "-Xmx512m", "-XX:+UseG1GC")
+_asker: Final = ThreadPoolExecutor(1, "ask-kafka")
 
 
 class KafkaServer(Program):
@@ -32,7 +38,7 @@ class KafkaServer(Program):
     def answers(self) -> bool:
         """Bootstrap from it."""
         try:
-            loops.run(probes.ask_kafka(self.brokers))
+            _apart(probes.ask_kafka(self.brokers))
         except probes.NoAnswer:
             return False
         return True
@@ -40,7 +46,7 @@ class KafkaServer(Program):
     def create_topic(self, topic: str | None = None, partitions: int = PARTITIONS) -> str:
         """Create the topic, or one with a name of its own, and return its name."""
         topic = topic or f"t-{secrets.token_hex(6)}"
-        loops.run(probes.ensure_topic(self.brokers, topic, partitions))
+        _apart(probes.ensure_topic(self.brokers, topic, partitions))
         return topic
 
 
@@ -71,33 +77,31 @@ class ApacheKafka(KafkaServer):
     }
     durable = True
 
-    def __init__(self, guard: Guard, directory: Path, advertised_port: int | None = None) -> None:
+    def __init__(
+        self, guard: Guard, directory: Path, advertised_port: int | None = None, jvm: Sequence[str] = SMALL_JVM
+    ) -> None:
         super().__init__(guard, "kafka", directory)
+        self._jvm = jvm
         # Where clients are sent to after they bootstrapped: a proxy's port, say.
         self.advertised_port = advertised_port or self.port
         self._controller_port = free_port()
         self._java = ["java", "-cp", f"{apache_jars()}/*"]
 
     def argv(self) -> list[str]:
-        """Format the log directory the first time; then a small heap is plenty for tests."""
+        """Format the log directory the first time."""
         properties = self.directory / "server.properties"
         if not properties.exists():
             properties.write_text(self._properties())
             self._format(properties)
-        memory = [
-            "-Xms64m",
-            "-Xmx320m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-        ]
-        return [shutil.which("java") or "java", *memory, *self._java[1:], "kafka.Kafka", str(properties)]
+        log_level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+        java = shutil.which("java") or "java"
+        return [java, *self._jvm, log_level, *self._java[1:], "kafka.Kafka", str(properties)]
 
     def _format(self, properties: Path) -> None:
         tool = ["kafka.tools.StorageTool", "format", "--config", str(properties)]
         cluster = ["--cluster-id", secrets.token_urlsafe(16).replace("-", "a").replace("_", "b")[:22]]
         with (self.directory / "format.log").open("wb") as out:
-            subprocess.run([*self._java, *tool, *cluster], check=True, stdout=out, stderr=out, timeout=60)
+            subprocess.run([*self._java, *tool, *cluster], check=True, stdout=out, stderr=out, timeout=60)  # noqa: S603 - Java
 
     def _properties(self) -> str:
         return "\n".join(
@@ -128,3 +132,8 @@ class ApacheKafka(KafkaServer):
                 "broker.heartbeat.interval.ms": 500,
             }.items()
         )
+
+
+def _apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run it to its end on a loop of its own in another thread: one may run in this."""
+    return _asker.submit(asyncio.run, work).result()

@@ -1,4 +1,4 @@
-"""A real Redis for tests, with the very settings that `chatroom up` embeds it with."""
+"""A real Redis for tests and measurements, with the very settings that `chatroom up` embeds it with."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +7,9 @@ import redis
 from redis.exceptions import RedisError
 
 from chatroom import config, embedded
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.program import Program
 from chatroom.guard import Guard
-from tests.support.ports import free_port
-from tests.support.program import Program
 
 
 class RedisServer(Program):

@@ -1,0 +1,127 @@
+"""`chatroom bench`: each part is a sub-command; `all` runs every part and is what `make bench` does."""
+
+import asyncio
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import uvloop
+
+from chatroom.bench import index, pictures, results
+from chatroom.bench.lab import Lab
+from chatroom.bench.part import Options, Part
+from chatroom.bench.progress import Progress
+from common.errors import StartupError
+
+MODULES: Final = ("fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity")  # in the order of `all`; each has a PART
+INTERRUPTED: Final = 130
+REPEAT: Final = 3
+
+
+def parts() -> list[Part]:
+    """Return all parts."""
+    return [importlib.import_module(f"chatroom.bench.{name}").PART for name in MODULES]
+
+
+def common_options(seconds: float | None) -> list[click.Option]:
+    """Return what every part can be told. `seconds` is the default, None where each part has its own."""
+    shown = "each part's own" if seconds is None else f"{seconds:g}"
+    return [
+        click.Option(["--quick"], is_flag=True, help="One repetition of half the length, and fewer sizes."),
+        click.Option(["--repeat"], type=click.IntRange(1), help="Repetitions of each measurement.  [default: 3, or 1 with --quick]"),
+        click.Option(["--seconds"], type=click.FloatRange(0.1), help=f"Length of one measurement.  [default: {shown}, half of it with --quick]"),
+        click.Option(["--redis"], metavar="URL", help="Use this Redis, whose CPU is not measured then, instead of starting one."),
+        click.Option(["--kafka"], metavar="HOST:PORT", help="Use this Kafka, whose CPU is not measured then, instead of starting one."),
+        click.Option(["--set", "settings"], multiple=True, metavar="NAME=VALUE", help="Run services with this setting, such as CHAT_LOG_LEVEL=info."),
+        click.Option(["--out"], type=click.Path(file_okay=False, path_type=Path), default="bench/results", show_default=True, metavar="DIR", help="Where tables and pictures go."),
+    ]  # fmt: skip
+
+
+def group() -> click.Group:
+    """Return the command with a sub-command for each part."""
+    found = parts()
+    bench = click.Group(
+        "bench",
+        help="Measure what the product costs and how fast it is, against baselines in the same run.\n\n"
+        "Real Redis as promised and, where Kafka counts, real Apache Kafka (Java 17 and Maven) are started and ended "
+        "here. Tables and pictures go to --out. Linux, and at least two cores.",
+        epilog="Example: chatroom bench fanout --clients 1000 --burst 16",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    everything = click.Command(
+        "all",
+        params=list(common_options(None)),
+        callback=lambda **chosen: _run(found, **chosen),
+        help="Run all parts (what `make bench` does).",
+        epilog="Example: chatroom bench all --repeat 1",
+    )
+    bench.add_command(everything)
+    for part in found:
+        bench.add_command(_command(part))
+    return bench
+
+
+def _command(part: Part) -> click.Command:
+    return click.Command(
+        part.name,
+        params=[*part.options, *common_options(part.seconds)],
+        callback=lambda **chosen: _run([part], **chosen),
+        help=part.about,
+        epilog=f"Example: {part.example}",
+    )
+
+
+def _run(  # noqa: PLR0913 - what every part can be told
+    chosen: Sequence[Part],
+    *,
+    redis: str | None,
+    kafka: str | None,
+    settings: Sequence[str],
+    quick: bool,
+    repeat: int | None,
+    seconds: float | None,
+    out: Path,
+    **own: Any,  # noqa: ANN401 - click has given each its type
+) -> None:
+    """Run these parts one after the other, each in a lab of its own, and write what they found."""
+    progress = Progress()
+    command = f"chatroom bench {' '.join(sys.argv[2:])}"
+    try:
+        pictures.check()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            for part in chosen:
+                times = repeat or (1 if quick else REPEAT)
+                lasting = seconds or (part.seconds / 2 if quick else part.seconds)
+                options = Options(times, lasting, out, progress, _defaults(part) | own, command, quick)
+                runner.run(_measure(part, Lab(redis, kafka, _pairs(settings)), options))
+    except StartupError as e:
+        raise click.ClickException(str(e)) from None
+    except KeyboardInterrupt:
+        click.echo("\nStopped; nothing is left running", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _pairs(settings: Sequence[str]) -> dict[str, str]:
+    """Return the settings by name. Raises StartupError for what is none."""
+    for one in settings:
+        if not re.fullmatch(r"(CHAT|COMET|LOGIC|JOB)_\w+=.*", one):
+            raise StartupError(f"--set takes a setting of a service, such as CHAT_LOG_LEVEL=info, not {one!r}")
+    return dict(one.split("=", 1) for one in settings)
+
+
+def _defaults(part: Part) -> dict[str, Any]:
+    context = click.Context(click.Command(part.name))
+    return {str(option.name): option.get_default(context) for option in part.options}
+
+
+async def _measure(part: Part, lab: Lab, options: Options) -> None:
+    options.progress.say(f"{part.name}: {part.about.splitlines()[0]}")
+    async with lab:
+        result = await part.run(lab, options)
+    results.write(result, options.out, options.command)
+    index.write(options.out)
+    click.echo(results.text(result))

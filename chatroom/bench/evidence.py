@@ -1,0 +1,113 @@
+"""What the servers have of a load when it is over: the rooms' histories in Redis, and the topic. For the ledger."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from redis.asyncio import Redis
+
+from chatroom.bench.kafka_server import PARTITIONS
+from chatroom.bench.lab import Pipeline
+from chatroom.bench.ledger import Acked, Books, Received, Room, Stored, audit
+from common import ids, keys, redis_client
+from common.errors import StartupError
+from common.outbox import Outbox
+from protos.job_pb2 import PushMsg
+
+SHARDS: Final = 16
+PAGE: Final = 2000
+SETTLE_S: Final = 60.0
+LOOK_S: Final = 0.1
+
+
+async def settled(pipeline: Pipeline, timeout_s: float = SETTLE_S) -> None:
+    """Wait until the outbox is empty and Job has finished all of the topic. Raises StartupError if that takes long."""
+    deadline = time.monotonic() + timeout_s
+    async with _redis(pipeline) as redis:
+        outbox = Outbox(redis, SHARDS, "bench")
+        while time.monotonic() < deadline:
+            waiting, _ = await outbox.backlog()
+            of_job = await asyncio.to_thread(pipeline.job.samples)
+            if not waiting and not of_job.get("job_kafka_lag", 0):
+                return
+            await asyncio.sleep(LOOK_S)
+    raise StartupError(f"what was sent is not all pushed after {timeout_s:.0f} s: the pipeline stands still")
+
+
+async def books(pipeline: Pipeline, seen: Mapping[str, Any], begin: Mapping[int, int]) -> Books:
+    """Hold what the clients saw against the servers. `begin` has the topic's ends before the load, by partition."""
+    names = list(seen["received"])
+    async with _redis(pipeline) as redis:
+        histories = {name: await _history(redis, name) for name in names}
+    produced = await _produced(pipeline, begin)
+    rooms = {
+        name: Room(
+            [Acked(*one) for one in seen["acked"][name]],
+            [Received(*one) for one in seen["received"][name]],
+            histories[name],
+            produced.get(name, ()),
+        )
+        for name in names
+    }
+    return audit(rooms, seen["different"])
+
+
+async def topic_ends(pipeline: Pipeline) -> dict[int, int]:
+    """Return where each partition of the topic ends now."""
+    async with _reader(pipeline) as (consumer, partitions):
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        return {one.partition: end for one, end in ends.items()}
+
+
+async def _history(redis: Redis, room: str) -> list[Stored]:
+    stream = keys.room_keys(ids.shard_of(room, SHARDS), room).stream
+    found: list[Stored] = []
+    after = "-"
+    entries: Any = await redis.xrange(stream, after, "+", PAGE)
+    while entries:
+        found += [Stored(message_id.decode(), int(fields[b"seq"])) for message_id, fields in entries]
+        after = f"({found[-1].message_id}"
+        entries = await redis.xrange(stream, after, "+", PAGE)
+    return found
+
+
+async def _produced(pipeline: Pipeline, begin: Mapping[int, int]) -> dict[str, list[Stored]]:
+    """Return what the topic has from there on, by room."""
+    found: dict[str, list[Stored]] = {}
+    async with _reader(pipeline) as (consumer, partitions):
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        for one in partitions:
+            consumer.seek(one, begin[one.partition])
+        while any([await consumer.position(one) < ends[one] for one in partitions]):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                for record in records:
+                    message = PushMsg.FromString(record.value)
+                    stored = found.setdefault(message.room, [])
+                    stored += [
+                        Stored(one["id"], one["seq"]) for one in orjson.loads(message.msg)["payload"]["messages"]
+                    ]
+    return found
+
+
+@asynccontextmanager
+async def _reader(pipeline: Pipeline) -> AsyncIterator[tuple[AIOKafkaConsumer, Sequence[TopicPartition]]]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=pipeline.brokers, auto_offset_reset="earliest")
+    try:
+        await consumer.start()
+        yield consumer, [TopicPartition(pipeline.topic, one) for one in range(PARTITIONS)]
+    finally:
+        await consumer.stop()
+
+
+@asynccontextmanager
+async def _redis(pipeline: Pipeline) -> AsyncIterator[Redis]:
+    redis = redis_client.connect(pipeline.redis_url)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()

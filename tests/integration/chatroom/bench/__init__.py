@@ -1,0 +1,1 @@
+"""The bench on real servers, very small."""
