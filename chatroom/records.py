@@ -92,9 +92,9 @@ def _fields(push: PushMsg) -> dict[str, Any]:
         msg = json.loads(push.msg)
     except ValueError:
         msg = push.msg.decode(errors="replace")
-    numbers = {name: getattr(push, name) for name in ("operation", "speed", "epoch", "first_seq", "count")}
-    texts = {name: getattr(push, name) for name in ("server", "room", "id")}
-    return {"type": _type(push), **texts, "keys": list(push.keys), **numbers, "msg": msg}
+    target = {"room": push.room, "keys": list(push.keys), "server": push.server}
+    position = {"epoch": push.epoch, "firstSeq": push.first_seq, "count": push.count, "id": push.id}
+    return {"type": _type(push), "operation": push.operation, "speed": push.speed, **target, **position, "msg": msg}
 
 
 def _type(push: PushMsg) -> str:

@@ -2,14 +2,17 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import click
 
 from chatroom import options, text
 from chatroom.running import run
 from chatroom.survey import Health, Kept, Places, Survey, survey
+
+Show: TypeAlias = Callable[[Survey], str]
 
 EVERY_S: Final = 2.0
 # To the top left; each line clears what is behind it, the end what is below: nothing flickers.
@@ -42,28 +45,30 @@ def status(*, watch: bool, every_s: float, as_json: bool, **places: Any) -> None
 
     Exits with 1 where something does not answer or is not ready.
     """
-    asked = Places(**places)
-    run(lambda: _watch(asked, every_s, as_json=as_json) if watch else _once(asked, as_json=as_json))
-
-
-async def _once(places: Places, *, as_json: bool) -> int:
-    found = await survey(places)
-    click.echo(_as_json(found) if as_json else as_table(found))
-    return 0 if found.healthy else 1
-
-
-async def _watch(places: Places, every_s: float, *, as_json: bool) -> int:
+    show = to_json if as_json else to_table
     on_screen = sys.stdout.isatty() and not as_json
+    run(lambda: _status(Places(**places), show, every_s if watch else 0.0, on_screen=on_screen))
+
+
+async def _status(places: Places, show: Show, every_s: float, *, on_screen: bool) -> int:
+    """Show once (0), or again and again."""
+    found = await survey(places)
+    if not every_s:
+        click.echo(show(found))
+        return 0 if found.healthy else 1
     if on_screen:
         click.clear()
     while True:
-        found = await survey(places)
-        shown = _as_json(found) if as_json else f"{as_table(found)}\n"
-        click.echo(_HOME + shown.replace("\n", f"{_REST_OF_LINE}\n") + _BELOW if on_screen else shown, nl=not on_screen)
+        click.echo(_over_the_last(show(found)) if on_screen else show(found), nl=not on_screen)
         await asyncio.sleep(every_s)
+        found = await survey(places)
 
 
-def as_table(found: Survey) -> str:
+def _over_the_last(shown: str) -> str:
+    return _HOME + "".join(f"{line}{_REST_OF_LINE}\n" for line in shown.split("\n")) + _BELOW
+
+
+def to_table(found: Survey) -> str:
     """Return what was found for people."""
     parts = [
         text.table(["service", "health"], [[name, _said(one)] for name, one in found.services.items()]),
@@ -91,7 +96,7 @@ def _kept(kept: Kept | str, words: dict[str, str]) -> str:
     totals = [
         f"sessions    {sum(node.connections for node in kept.nodes)}",
         f"rooms       {kept.rooms} with a history",
-        f"outbox      {waiting}; {kept.dead} dead letters",
+        f"outbox      {waiting}; dead letters: {kept.dead}",
     ]
     return f"{nodes}\n\n" + "\n".join(totals)
 
@@ -103,7 +108,8 @@ def _lag(lag: dict[int, int] | str) -> str:
     return f"{sum(lag.values())} records (by partition {each})"
 
 
-def _as_json(found: Survey) -> str:
+def to_json(found: Survey) -> str:
+    """Return what was found for programs; `redis` and `kafka` are there where they could not be asked, and say why."""
     kept = found.kept
     shown: dict[str, Any] = {"healthy": found.healthy}
     shown["services"] = {name: asdict(one) for name, one in found.services.items()}

@@ -49,14 +49,14 @@ class ChatApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (64, "-medium"), (96, "-wide")]  # noqa: RUF012 - as the base declares it
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "scroll(-1)", "Older", priority=True, key_display="PgUp"),
+        Binding("pagedown", "scroll(1)", show=False, priority=True),
+        Binding("ctrl+down", "next_room(1)", "Next room", priority=True, key_display="^↓"),
+        Binding("ctrl+up", "next_room(-1)", show=False, priority=True),
         Binding("ctrl+n", "ask_room", "Join", priority=True),
-        Binding("ctrl+up", "next_room(-1)", "Room ↑", priority=True, key_display="^↑"),
-        Binding("ctrl+down", "next_room(1)", "Room ↓", priority=True, key_display="^↓"),
-        Binding("pageup", "scroll(-1)", "Older", priority=True),
-        Binding("pagedown", "scroll(1)", "Newer", priority=True),
         Binding("ctrl+r", "retry", "Send again", priority=True),
-        Binding("f2", "panels", "Panels", priority=True),
-        Binding("f3", "theme", "Light/dark", priority=True),
+        Binding("f2", "panels", "Lists", priority=True, key_display="F2"),
+        Binding("f3", "theme", "Light", priority=True, key_display="F3"),
         Binding("ctrl+q,ctrl+c", "leave_chat", "Quit", priority=True, key_display="^q"),
     ]
 
