@@ -323,6 +323,7 @@ class ChatApp(App[None]):
             "join": lambda: self.join(argument) if argument else self.action_ask_room(),
             "leave": self.leave,
             "retry": self.action_retry,
+            "drop": self.drop,
             "help": lambda: self.notify(commands.HELP, title="What you can type", timeout=15),
             "quit": self.action_leave_chat,
         }
@@ -364,6 +365,11 @@ class ChatApp(App[None]):
             if draft.state is State.FAILED:
                 draft.state, draft.refused = State.PENDING, False
                 self._unsent[self.active].put_nowait(draft)
+        self._renew(self.log_shown)
+
+    def drop(self) -> None:
+        """Remove what failed in this room."""
+        self.log_shown.drafts[:] = [one for one in self.log_shown.drafts if one.state is not State.FAILED]
         self._renew(self.log_shown)
 
     def action_panels(self) -> None:

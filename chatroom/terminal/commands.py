@@ -6,6 +6,7 @@ HELP: Final = """\
 /join ROOM   join a room, or go to it
 /leave       leave this room
 /retry       send again what failed
+/drop        remove what failed
 /quit        leave the chat
 //text       a message that begins with a slash"""
 

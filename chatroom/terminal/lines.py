@@ -34,6 +34,7 @@ STYLES: Final = (
     *(f"name-{i}" for i in range(NAMES)),
 )
 TOGETHER_S: Final = 300  # messages of one sender within so long stand under one name
+FAILED_LINES: Final = 3
 BAR: Final = "▎ "
 
 
@@ -91,8 +92,10 @@ def _message(message: Message, width: int, me: User | None, *, grouped: bool) ->
 def _draft(draft: Draft, width: int) -> Block:
     body: Block = [[(BAR, "dim"), (line, "pending")] for line in _wrap(draft.text, width - len(BAR) - 2)]
     if draft.state is State.FAILED:
-        told = _wrap(f"✗ not sent: {draft.why}. Ctrl+R sends it again.", width - len(BAR))
-        return body + [[(BAR, "failed"), (line, "failed")] for line in told]
+        told = _wrap(f"✗ not sent: {draft.why}. Ctrl+R sends it again, /drop removes it.", width - len(BAR))
+        # It stands below all that comes until somebody does something about it, so it must not fill the screen.
+        shown = [*body[:FAILED_LINES], *([[(BAR, "dim"), ("…", "dim")]] if len(body) > FAILED_LINES else [])]
+        return shown + [[(BAR, "failed"), (line, "failed")] for line in told]
     body[-1].append((" ✓", "mark") if draft.state is State.SENT else (" …", "dim"))
     return body
 

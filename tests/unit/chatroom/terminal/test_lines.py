@@ -82,8 +82,15 @@ def test_what_is_sent_is_marked() -> None:
         "▎ wait …",
         "▎ there ✓",
         "▎ no",
-        "▎ ✗ not sent: it is too large. Ctrl+R sends it again.",
+        "▎ ✗ not sent: it is too large. Ctrl+R sends it again, /drop",
+        "▎ removes it.",
     ]
+
+
+def test_a_long_text_that_failed_does_not_fill_the_screen() -> None:
+    """It stands there until somebody does something about it."""
+    draft = Draft("1", "word " * 100, State.FAILED, "no")
+    assert lines(drafts=(draft,), width=60)[3:] == ["▎ …", "▎ ✗ not sent: no. Ctrl+R sends it again, /drop removes it."]
 
 
 def test_the_beginning_is_told_once_it_is_known() -> None:
