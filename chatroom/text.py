@@ -30,7 +30,9 @@ def _picture(found: re.Match[str]) -> str:
 
 
 def moment(timestamp_ms: int) -> str:
-    """Return when something was, by this machine's clock and time zone."""
+    """Return when something was, by this machine's clock and time zone; 0 is what nobody has said the time of."""
+    if not timestamp_ms:
+        return "(no time)"
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp_ms / 1000))
 
 

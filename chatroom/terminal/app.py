@@ -7,9 +7,11 @@ Neighbours: `room_log.py` is what a room shows, `transcript.py` shows it; `chatr
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 from textual import on
 from textual.app import App, ComposeResult
@@ -38,6 +40,7 @@ from chatroom.terminal.look import DARK, LIGHT
 from chatroom.terminal.people import people
 from chatroom.terminal.room_log import Draft, RoomLog, State
 from chatroom.terminal.transcript import Transcript
+from chatroom.terminal.words import Words
 from common.errors import ChatError
 
 
@@ -64,25 +67,30 @@ class ChatApp(App[None]):
         super().__init__()
         self.logs: dict[str, RoomLog] = {}  # by room, in the order of joining
         self.active = ""  # the room that is shown
+        # Held here, not looked up: events may come while the screen is taken down.
+        self.transcript = Transcript()
+        self._title, self._connected, self._names = Static(id="title"), Static(id="state"), Static(id="names")
+        self._rooms = OptionList(id="rooms")
+        self._people = VerticalScroll(id="people", can_focus=False)
+        self._words = Words(id="words")
         self._chat = chat
         self._first = rooms
         self._unsent: dict[str, asyncio.Queue[Draft]] = {}
         self._state = ("waiting", "connecting …")
         self._warned = False  # of what is not sent yet
+        self._was_away = False  # the server, before it was ever there
 
     # -- the screen --------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
-        with Horizontal(id="bar"):
-            yield Static(id="title")
-            yield Static(id="state")
+        yield Horizontal(self._title, self._connected, id="bar")
         with Horizontal(id="body"):
-            yield OptionList(id="rooms")
-            yield Transcript()
-            with VerticalScroll(id="people", can_focus=False):
-                yield Static(id="names")
-        yield Input(id="words")
+            yield self._rooms
+            yield self.transcript
+            with self._people:
+                yield self._names
+        yield self._words
         yield Footer()
 
     def on_mount(self) -> None:
@@ -90,19 +98,14 @@ class ChatApp(App[None]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = DARK.name
-        self.query_one("#rooms").border_title = "Rooms"
-        self.query_one("#people").border_title = "Online"
+        self._rooms.border_title = "Rooms"
+        self._people.border_title = "Online"
         for room in self._first:
             self.open_room(room)
         self.activate(self._first[0])
-        self.query_one(Input).focus()
+        self._words.focus()
         self.run_worker(self._listen())
         self.run_worker(self._enter())
-
-    @property
-    def transcript(self) -> Transcript:
-        """The room that is shown, as it is drawn."""
-        return self.query_one(Transcript)
 
     @property
     def log_shown(self) -> RoomLog:
@@ -113,21 +116,21 @@ class ChatApp(App[None]):
         """Show a room."""
         self.active = room
         self.log_shown.unread = 0
-        self.query_one(Input).placeholder = f"Message {room}, or /help"
+        self._words.placeholder = f"Message {room}, or /help"
         self.transcript.show(self.log_shown)
         self._show_rooms()
         self._show_people()
         self._show_state()
 
     def _show_rooms(self) -> None:
-        rooms = self.query_one("#rooms", OptionList)
+        rooms = self._rooms
         rooms.set_options(Option(_room(log), id=log.room) for log in self.logs.values())
         rooms.highlighted = list(self.logs).index(self.active)
 
     def _show_people(self) -> None:
         log = self.log_shown
-        self.query_one("#people").border_title = f"Online {log.online or ''}".rstrip()
-        self.query_one("#names", Static).update(people(log.users, log.online, self._chat.me))
+        self._people.border_title = f"Online {log.online or ''}".rstrip()
+        self._names.update(people(log.users, log.online, self._chat.me))
 
     def _show_state(self) -> None:
         kind, said = self._state
@@ -137,9 +140,9 @@ class ChatApp(App[None]):
         online = f"  {self.log_shown.online} online" if self.log_shown.online else ""
         others = f"  {unread} unread" if unread else ""
         dot = {"good": "●", "waiting": "◌", "bad": "✗"}[kind]
-        title = Content.assemble((self.active, "bold"), (f"{online}{others}", "dim"))
-        self.query_one("#title", Static).update(title)
-        state = self.query_one("#state", Static)
+        title = Content.assemble((text.plain(self.active), "bold"), (f"{online}{others}", "dim"))
+        self._title.update(title)
+        state = self._connected
         state.set_classes(kind)
         state.update(Content(f"{dot} {said}{more}"))
 
@@ -148,6 +151,9 @@ class ChatApp(App[None]):
         if log is self.logs.get(self.active):
             self.transcript.renew(to_end=to_end)
             self._show_state()
+
+    def _tell(self, said: str, severity: Literal["warning", "error"] = "warning") -> None:
+        self.notify(said, severity=severity, markup=False)
 
     # -- what the client brings --------------------------------------------------------------------------------------
 
@@ -176,13 +182,15 @@ class ChatApp(App[None]):
         elif isinstance(event, Presence):
             self._present(event)
         elif isinstance(event, Removed):
-            self.notify(text.trouble(event), severity="error")
+            self._tell(text.trouble(event), "error")
             self._close(event.room)
         else:
             self._connection(event)
 
     def _said(self, log: RoomLog, said: Message | Hole | System) -> None:
         me = self._chat.me
+        if isinstance(said, Message) and not said.timestamp:  # another system pushed it, in no log
+            said = replace(said, timestamp=int(time.time() * 1000))
         log.take(said, me)
         fresh = isinstance(said, Message) and not said.recent and (me is None or said.user.id != me.id)
         if fresh and log is not self.log_shown:
@@ -204,8 +212,11 @@ class ChatApp(App[None]):
             self.transcript.me = self._chat.me
             self._state = ("good", text.plain(event.user.username))
         else:
-            why = "the server is away" if self._chat.me is None else "connection lost"
-            self._state = ("waiting", f"{why}, trying again")
+            away = self._chat.me is None
+            if away and not self._was_away:
+                self._tell(f"{text.plain(event.reason)}: start it with `chatroom up`, or name another with --url.")
+            self._was_away = away
+            self._state = ("waiting", f"{'the server is away' if away else 'connection lost'}, trying again")
         self._show_state()
 
     # -- rooms -------------------------------------------------------------------------------------------------------
@@ -226,8 +237,10 @@ class ChatApp(App[None]):
     def leave(self) -> None:
         """Leave the room that is shown."""
         room = self.active
-        if len(self.logs) == 1:
-            self.notify("This is the only room: /quit leaves the chat.", severity="warning")
+        if any(draft.state is State.PENDING for draft in self.log_shown.drafts):
+            self._tell("Something is not sent yet: leave when it is.")
+        elif len(self.logs) == 1:
+            self._tell("This is the only room: /quit leaves the chat.")
         else:
             self._close(room)
             self._start(self._chat.leave(room))
@@ -263,9 +276,9 @@ class ChatApp(App[None]):
             try:
                 await asking
             except ChatError as e:
-                self.notify(text.plain(e.message), severity="error")
+                self._tell(text.plain(e.message), "error")
             except TimeoutError:
-                self.notify("The server does not answer.", severity="warning")
+                self._tell("The server does not answer.")
             except Disconnected:
                 return  # whoever listens tells
 
@@ -324,13 +337,13 @@ class ChatApp(App[None]):
             "leave": self.leave,
             "retry": self.action_retry,
             "drop": self.drop,
-            "help": lambda: self.notify(commands.HELP, title="What you can type", timeout=15),
+            "help": lambda: self.notify(commands.HELP, title="What you can type", timeout=15, markup=False),
             "quit": self.action_leave_chat,
         }
         if command in doing:
             doing[command]()
         else:
-            self.notify(f"There is no /{text.plain(command)}: see /help.", severity="warning")
+            self._tell(f"There is no /{text.plain(command)}: see /help.")
 
     @on(OptionList.OptionSelected)
     def choose_room(self, event: OptionList.OptionSelected) -> None:
@@ -338,11 +351,11 @@ class ChatApp(App[None]):
         if event.option_id is not None:
             self.screen.remove_class("-panels")
             self.activate(event.option_id)
-            self.query_one(Input).focus()
+            self._words.focus()
 
     def action_ask_room(self) -> None:
         """Let a room's name be typed."""
-        words = self.query_one(Input)
+        words = self._words
         words.focus()
         words.value = "/join "
         words.cursor_position = len(words.value)
@@ -385,7 +398,7 @@ class ChatApp(App[None]):
         waiting = sum(draft.state is State.PENDING for log in self.logs.values() for draft in log.drafts)
         if waiting and not self._warned:
             self._warned = True
-            self.notify(f"{waiting} not sent yet. Quit again to leave all the same.", severity="warning")
+            self._tell(f"{waiting} not sent yet. Quit again to leave all the same.")
         else:
             self.exit()
 

@@ -1,12 +1,14 @@
 """`chatroom chat` on a screen without a terminal, by its own pilot, against real servers."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import Footer, Input, OptionList, Static
 
@@ -168,10 +170,14 @@ async def test_what_fails_is_marked_with_its_reason_and_sent_again(comet: CometP
         await alice.press("ctrl+r")
         await eventually(lambda: alice.app.log_shown.drafts[0].state is State.FAILED)
         await alice.type("/nope")
+        alice.app.query_one(Input).post_message(Paste("two\nlines"))
+        await eventually(lambda: alice.app.query_one(Input).value == "two lines")
+        await alice.press("enter")
+        await alice.sees("▎ two lines ✓")
         await alice.type("//slash")
         await alice.sees("▎ /slash ✓")
         await alice.type("/drop")
-        assert alice.said() == ["fine", "/slash"]
+        assert alice.said() == ["fine", "two lines", "/slash"]
 
 
 async def test_a_server_that_is_away_is_waited_for(comet: CometProgram) -> None:
@@ -179,7 +185,10 @@ async def test_a_server_that_is_away_is_waited_for(comet: CometProgram) -> None:
     comet.kill()
     async with window(comet.url, "Alice") as alice:
         await eventually(lambda: "the server is away" in alice.text_of("#state"))
+        await eventually(lambda: [one.message for one in alice.app._notifications if "--url" in one.message])  # noqa: SLF001
         await alice.type("early")
+        await alice.type("/leave")
+        assert alice.said() == ["early"]
         await alice.press("ctrl+q")
         assert alice.app.is_running
         await asyncio.to_thread(comet.start)
@@ -195,6 +204,21 @@ async def test_a_server_that_does_not_want_us_is_told(guard: Guard, redis_url: s
             await eventually(lambda: "closed by the server: 1008" in alice.text_of("#state"))
             await alice.type("hello?")
             await alice.sees("✗ not sent: the connection is closed")
+
+
+async def test_a_window_is_closed_while_others_talk(comet: CometProgram) -> None:
+    """Whatever comes while the screen is taken down."""
+    async with ChatClient(comet.url, name="Bob", uid="bob", rooms=[ROOM]) as bob, asyncio.TaskGroup() as tasks:
+
+        async def talk() -> None:
+            for i in itertools.count():
+                await bob.send(ROOM, f"m{i}")
+
+        talking = tasks.create_task(talk())
+        for _ in range(5):
+            async with window(comet.url, "Alice", ROOM, "lobby") as alice:
+                await alice.sees("▎ m")
+        talking.cancel()
 
 
 async def test_a_narrow_terminal_shows_the_chat_and_the_lists_on_demand(comet: CometProgram) -> None:
