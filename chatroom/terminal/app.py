@@ -11,15 +11,14 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
-from textual.content import Content
-from textual.widgets import Footer, Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.containers import Horizontal
+from textual.widgets import Footer, Input, OptionList
 
 from chatroom import text
 from chatroom.client import (
@@ -37,7 +36,7 @@ from chatroom.client import (
 )
 from chatroom.terminal import commands
 from chatroom.terminal.look import DARK, LIGHT
-from chatroom.terminal.people import people
+from chatroom.terminal.panels import Bar, Health, People, Rooms
 from chatroom.terminal.room_log import Draft, RoomLog, State
 from chatroom.terminal.transcript import Transcript
 from chatroom.terminal.words import Words
@@ -69,14 +68,12 @@ class ChatApp(App[None]):
         self.active = ""  # the room that is shown
         # Held here, not looked up: events may come while the screen is taken down.
         self.transcript = Transcript()
-        self._title, self._connected, self._names = Static(id="title"), Static(id="state"), Static(id="names")
-        self._rooms = OptionList(id="rooms")
-        self._people = VerticalScroll(id="people", can_focus=False)
+        self._bar, self._rooms, self._people = Bar(), Rooms(), People()
         self._words = Words(id="words")
         self._chat = chat
         self._first = rooms
         self._unsent: dict[str, asyncio.Queue[Draft]] = {}
-        self._state = ("waiting", "connecting …")
+        self._state: tuple[Health, str] = ("waiting", "connecting …")
         self._warned = False  # of what is not sent yet
         self._was_away = False  # the server, before it was ever there
 
@@ -84,12 +81,8 @@ class ChatApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
-        yield Horizontal(self._title, self._connected, id="bar")
-        with Horizontal(id="body"):
-            yield self._rooms
-            yield self.transcript
-            with self._people:
-                yield self._names
+        yield self._bar
+        yield Horizontal(self._rooms, self.transcript, self._people, id="body")
         yield self._words
         yield Footer()
 
@@ -98,14 +91,12 @@ class ChatApp(App[None]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = DARK.name
-        self._rooms.border_title = "Rooms"
-        self._people.border_title = "Online"
         for room in self._first:
             self.open_room(room)
         self.activate(self._first[0])
         self._words.focus()
-        self.run_worker(self._listen())
-        self.run_worker(self._enter())
+        self._work(self._listen)
+        self._work(self._enter)
 
     @property
     def log_shown(self) -> RoomLog:
@@ -118,33 +109,22 @@ class ChatApp(App[None]):
         self.log_shown.unread = 0
         self._words.placeholder = f"Message {room}, or /help"
         self.transcript.show(self.log_shown)
-        self._show_rooms()
-        self._show_people()
+        self._show_lists()
         self._show_state()
 
-    def _show_rooms(self) -> None:
-        rooms = self._rooms
-        rooms.set_options(Option(_room(log), id=log.room) for log in self.logs.values())
-        rooms.highlighted = list(self.logs).index(self.active)
-
-    def _show_people(self) -> None:
-        log = self.log_shown
-        self._people.border_title = f"Online {log.online or ''}".rstrip()
-        self._names.update(people(log.users, log.online, self._chat.me))
+    def _show_lists(self) -> None:
+        self._rooms.show(self.logs.values(), self.active)
+        self._people.show(self.log_shown, self._chat.me)
 
     def _show_state(self) -> None:
-        kind, said = self._state
-        waiting = sum(draft.state is State.PENDING for log in self.logs.values() for draft in log.drafts)
-        more = f", {waiting} to send" if waiting and kind != "good" else ""
-        unread = sum(log.unread for log in self.logs.values())
-        online = f"  {self.log_shown.online} online" if self.log_shown.online else ""
-        others = f"  {unread} unread" if unread else ""
-        dot = {"good": "●", "waiting": "◌", "bad": "✗"}[kind]
-        title = Content.assemble((text.plain(self.active), "bold"), (f"{online}{others}", "dim"))
-        self._title.update(title)
-        state = self._connected
-        state.set_classes(kind)
-        state.update(Content(f"{dot} {said}{more}"))
+        health, said = self._state
+        waiting = self._waiting()
+        more = f", {waiting} to send" if waiting and health != "good" else ""
+        self._bar.show(self.log_shown, sum(log.unread for log in self.logs.values()), health, said + more)
+
+    def _waiting(self) -> int:
+        """Return how many texts wait to be stored."""
+        return sum(draft.state is State.PENDING for log in self.logs.values() for draft in log.drafts)
 
     def _renew(self, log: RoomLog, *, to_end: bool = False) -> None:
         """Show what changed in a room."""
@@ -163,7 +143,7 @@ class ChatApp(App[None]):
         except Disconnected:
             return  # whoever listens tells
         for room in list(self.logs):
-            self._start(self._join(room))
+            self._start(partial(self._join, room))
 
     async def _listen(self) -> None:
         try:
@@ -195,7 +175,7 @@ class ChatApp(App[None]):
         fresh = isinstance(said, Message) and not said.recent and (me is None or said.user.id != me.id)
         if fresh and log is not self.log_shown:
             log.unread += 1
-            self._show_rooms()
+            self._show_lists()
             self._show_state()
         self.transcript.below(fresh=fresh and log is self.log_shown)
         self._renew(log)
@@ -204,7 +184,7 @@ class ChatApp(App[None]):
         if (log := self.logs.get(event.room)) is not None:
             log.online, log.users = event.online, event.users
             if log is self.log_shown:
-                self._show_people()
+                self._show_lists()
                 self._show_state()
 
     def _connection(self, event: Connected | Reconnecting) -> None:
@@ -225,13 +205,13 @@ class ChatApp(App[None]):
         """Make place for a room, and begin to send what is said in it."""
         self.logs[room] = RoomLog(room)
         self._unsent[room] = asyncio.Queue()
-        self.run_worker(self._send_all(self.logs[room], self._unsent[room]), group=f"room-{room}")
+        self._work(partial(self._send_all, self.logs[room], self._unsent[room]), group=f"room-{room}")
 
     def join(self, room: str) -> None:
         """Join a room, if need be, and show it."""
         if room not in self.logs:
             self.open_room(room)
-            self._start(self._join(room))
+            self._start(partial(self._join, room))
         self.activate(room)
 
     def leave(self) -> None:
@@ -243,7 +223,7 @@ class ChatApp(App[None]):
             self._tell("This is the only room: /quit leaves the chat.")
         else:
             self._close(room)
-            self._start(self._chat.leave(room))
+            self._start(partial(self._chat.leave, room))
 
     def _close(self, room: str) -> None:
         """Show a room no more. The last one stays, with what was said in it."""
@@ -269,12 +249,12 @@ class ChatApp(App[None]):
         if log is self.log_shown:
             self.activate(room)
 
-    def _start(self, asking: Coroutine[Any, Any, None]) -> None:
+    def _start(self, asking: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Ask the server for something, and tell where it says no."""
 
         async def told() -> None:
             try:
-                await asking
+                await asking()
             except ChatError as e:
                 self._tell(text.plain(e.message), "error")
             except TimeoutError:
@@ -282,7 +262,11 @@ class ChatApp(App[None]):
             except Disconnected:
                 return  # whoever listens tells
 
-        self.run_worker(told())
+        self._work(told)
+
+    def _work(self, work: Callable[[], Coroutine[Any, Any, None]], group: str = "") -> None:
+        """Do it beside all else. Not yet a coroutine: it is never begun where the screen is taken down."""
+        self.run_worker(work, group=group)  # type: ignore[arg-type]  # mypy can't choose among Textual's kinds of work
 
     @on(Transcript.NearTop)
     def load_older(self) -> None:
@@ -291,7 +275,7 @@ class ChatApp(App[None]):
         if log.more and not log.loading and self._chat.connected:
             log.loading = True
             self._renew(log)
-            self._start(self._load(log))
+            self._start(partial(self._load, log))
 
     async def _load(self, log: RoomLog) -> None:
         try:
@@ -395,15 +379,9 @@ class ChatApp(App[None]):
 
     def action_leave_chat(self) -> None:
         """Quit; where something is not sent yet, only when asked twice."""
-        waiting = sum(draft.state is State.PENDING for log in self.logs.values() for draft in log.drafts)
+        waiting = self._waiting()
         if waiting and not self._warned:
             self._warned = True
             self._tell(f"{waiting} not sent yet. Quit again to leave all the same.")
         else:
             self.exit()
-
-
-def _room(log: RoomLog) -> Content:
-    """Return a room as the list shows it."""
-    unread = (f"  {log.unread}", "bold $accent") if log.unread else ""
-    return Content.assemble(("# ", "dim"), text.plain(log.room), unread)
