@@ -54,10 +54,10 @@ def lay_out(log: RoomLog, width: int, me: User | None) -> tuple[Block, list[int]
 
 def _laid(entry: Entry, before: Entry | None, width: int, me: User | None) -> Block:
     """Return an entry's lines, from last time if nothing changed around it."""
-    new_day, grouped = _new_day(entry, before), _grouped(entry, before)
-    key = (width, new_day, grouped, me is not None and me.id)
-    if not (isinstance(entry.laid, tuple) and entry.laid[0] == key):
-        entry.laid = (key, [*_day(entry, width, shown=new_day), *_said(entry, width, me, grouped=grouped)])
+    key = (width, me and me.id)
+    if not (isinstance(entry.laid, tuple) and entry.laid[0] == key and entry.laid[2] is before):
+        day = _day(entry, width, shown=_new_day(entry, before))
+        entry.laid = (key, [*day, *_said(entry, width, me, grouped=_grouped(entry, before))], before)
     block: Block = entry.laid[1]
     return block
 

@@ -13,8 +13,8 @@ from typing import Final, TypeAlias
 
 from chatroom.client import Ack, History, Hole, Message, System, User
 
-KEPT: Final = 5000  # entries; what is older is dropped, and asked for again when it is scrolled to
-_DROPPED_AT_ONCE: Final = 500
+KEPT: Final = 2000  # entries; what is older is dropped, and asked for again when it is scrolled to
+_DROPPED_AT_ONCE: Final = 200
 
 Said: TypeAlias = Message | Hole | System
 
@@ -32,7 +32,7 @@ class Entry:
     """One thing that was said, and how it was last laid out."""
 
     said: Said
-    laid: object = None  # the layout's alone: a key, and the lines
+    laid: object = None  # the layout's alone: for what, the lines, behind what
 
 
 @dataclass(slots=True, eq=False)

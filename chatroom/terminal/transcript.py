@@ -33,6 +33,8 @@ class Transcript(ScrollView, can_focus=False):
         self.me: User | None = None
         self._log: RoomLog | None = None
         self._lines: Block = []
+        self._due = False  # it will be drawn
+        self._to_end = False  # and then shown at its end
         self._below = 0  # messages that came while one reads further up
         self._starts: list[int] = []
         self._entries: list[Entry] = []  # those that `_starts` belongs to
@@ -48,7 +50,7 @@ class Transcript(ScrollView, can_focus=False):
         self._tell_below()
         self._entries = []
         self.renew(to_end=True)
-        self.call_after_refresh(self.look_up)
+        self.call_later(self.look_up)
 
     def below(self, *, fresh: bool) -> None:
         """Count what came below what is in sight, if something did and nobody sees it."""
@@ -66,10 +68,16 @@ class Transcript(ScrollView, can_focus=False):
         self.border_subtitle = f"↓ {self._below} new" if self._below else ""
 
     def renew(self, *, to_end: bool = False) -> None:
-        """Draw what has changed; who reads further up stays there, unless `to_end`."""
+        """Draw what has changed, once for all that comes at a time; who reads further up stays unless `to_end`."""
+        self._to_end = self._to_end or to_end
+        if not self._due:
+            self._due = self.call_later(self._draw)
+
+    def _draw(self) -> None:
+        self._due = False
         if self._log is None or not self.size.width:
             return
-        to_end = to_end or self.at_end
+        to_end, self._to_end = self._to_end or self.at_end, False
         entry, offset = self._top_entry()
         self._lines, self._starts = lay_out(self._log, self.scrollable_content_region.width, self.me)
         self._entries = list(self._log.entries)
@@ -98,7 +106,7 @@ class Transcript(ScrollView, can_focus=False):
 
     def on_resize(self, _event: events.Resize) -> None:
         """Lay out anew."""
-        self.renew()
+        self._draw()
 
     def render_line(self, y: int) -> Strip:
         """Return one line of the screen."""
