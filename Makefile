@@ -55,7 +55,7 @@ protos: $(VENV)/.installed ## Regenerate the modules beside the .proto files
 lock: ## Pin all packages anew in requirements.txt (hashes, no index line)
 	@$(PYTHON) -m venv .cache/lock
 	@.cache/lock/bin/python -m pip install --quiet uv
-	@.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --extra embedded --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
+	@.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --extra embedded --extra terminal --group dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
 	@echo setuptools | .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --constraints requirements.txt --custom-compile-command "make lock" --output-file deploy/requirements.txt pyproject.toml -
 
 clean: ## Remove what make and the stack left behind, the stack's data too

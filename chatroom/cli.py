@@ -1,5 +1,6 @@
 """The command line: what can be asked, in which words. The work is elsewhere, imported when it is asked for."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -13,9 +14,29 @@ from chatroom.config import Options, with_environ
 _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
 
+# Each is the function of that name in the module of that name, which is imported when it is asked for.
+_ELSEWHERE = ("chat", "tail", "send", "status", "topics")
+
+
+class _Commands(click.Group):
+    """The commands defined here and those elsewhere."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all."""
+        return [*_ELSEWHERE, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name."""
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(importlib.import_module(f"chatroom.{cmd_name}"), cmd_name)
+        return found
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: chatroom up    (then open http://localhost:8082/)",
+    epilog="Example: chatroom up    (then open http://localhost:8082/, or in another terminal: chatroom chat)",
 )
 @click.version_option(package_name="chatroom-suite", prog_name="chatroom")
 def main() -> None:

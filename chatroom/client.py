@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from chatroom.client_events import EventQueue
+from chatroom.client_histories import Histories
 from chatroom.client_joins import Joins
 from chatroom.client_link import Link, LinkOptions, Trace, Waits, parse
 from chatroom.client_pause import Pause
@@ -33,6 +34,7 @@ from chatroom.client_types import (
     Connected,
     Disconnected,
     Event,
+    History,
     Hole,
     Joined,
     Message,
@@ -53,6 +55,7 @@ __all__ = [
     "Connected",
     "Disconnected",
     "Event",
+    "History",
     "Hole",
     "Joined",
     "Message",
@@ -117,6 +120,7 @@ class ChatClient:
         self._refs = ids.Refs()
         self._pause = Pause(Waits(RETRY_FIRST_S, RETRY_CAP_S, rng), self._try_all)
         self._joins = Joins(self._link, self._events, self._pause, self._refs)
+        self._histories = Histories(self._link, self._pause, self._refs)
         self._opened = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._ended: BaseException | None = None
@@ -183,6 +187,7 @@ class ChatClient:
         for one in self._unacked:
             one.fail(fault)
         self._joins.end(fault)
+        self._histories.end(fault)
 
     def _check_alive(self) -> None:
         if self._ended is not None:
@@ -253,6 +258,16 @@ class ChatClient:
         self._check_alive()
         self._joins.watch(room, on=on)
 
+    async def history(self, room: str, before: str | None = None, limit: int | None = None) -> History:
+        """Return a room's newest messages, or those older than the one whose id is `before`, in order.
+
+        At most `limit`, which may not be above the server's own (COMET_HISTORY_MESSAGES, 100). Raises TimeoutError when
+        there is no answer within `ack_timeout_s`, BadRequest or Forbidden when it is refused, Disconnected.
+        """
+        self._check_alive()
+        async with asyncio.timeout(self._ack_timeout_s):
+            return await self._histories.ask(room, before, limit)
+
     # -- sending -----------------------------------------------------------------------------------------------------
 
     async def send(self, room: str, text: str, ref: str | None = None) -> Ack:
@@ -283,8 +298,9 @@ class ChatClient:
             self._link.send("clientMessages", {"roomId": one.room, "content": one.text, "ref": one.ref})
 
     def _try_all(self) -> None:
-        """Ask again for all rooms and send all messages that have to."""
+        """Ask again for all rooms and histories and send all messages that have to."""
         self._joins.ask_all()
+        self._histories.ask_all()
         for one in self._unacked:
             self._transmit(one)
 
@@ -301,6 +317,7 @@ class ChatClient:
     def on_lost(self, code: int, reason: str, wait_s: float) -> None:
         """Forget what the connection knew."""
         self._joins.lost()
+        self._histories.lost()
         for one in self._unacked:
             one.sent = False
         self._events.put(Reconnecting(code, reason, wait_s))
@@ -334,6 +351,9 @@ class ChatClient:
     def _on_ack(self, payload: dict[str, Any]) -> None:
         self._unacked.ack(payload)
 
+    def _on_history(self, payload: dict[str, Any]) -> None:
+        self._histories.on_history(payload)
+
     def _on_presence(self, payload: dict[str, Any]) -> None:
         users = tuple(User(one["id"], one["username"]) for one in payload["users"])
         self._events.put(Presence(payload["roomId"], payload["onlineCount"], users))
@@ -346,7 +366,7 @@ class ChatClient:
             self._send_failed(one, fault)
         elif view is not None:
             self._join_failed(view, fault)
-        elif not self._joins.leave_refused(ref, fault):
+        elif not (self._joins.leave_refused(ref, fault) or self._histories.refused(ref, fault)):
             log.warning("The server reports an error: %s, %s", payload["code"], payload["message"])
 
     def _send_failed(self, one: Outgoing, fault: ChatError) -> None:
@@ -368,6 +388,7 @@ class ChatClient:
         "joined": _on_joined,
         "left": _on_left,
         "ack": _on_ack,
+        "roomHistory": _on_history,
         "presence": _on_presence,
         "error": _on_error,
         "hello": lambda _self, _payload: None,

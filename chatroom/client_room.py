@@ -87,6 +87,11 @@ def without_position(payload: dict[str, Any]) -> list[Message]:
     return list(_messages(payload["roomId"], payload))
 
 
+def older_messages(payload: dict[str, Any]) -> list[Message]:
+    """Return the messages of a `roomHistory`."""
+    return list(_messages(payload["roomId"], payload, recent=True))
+
+
 def _messages(room: str, payload: dict[str, Any], *, recent: bool = False) -> Iterator[Message]:
     epoch = payload.get("epoch", 0)
     for one in payload["messages"]:

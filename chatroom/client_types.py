@@ -121,3 +121,14 @@ class Joined:
     room: str
     position: Position
     online: int
+
+
+@dataclass(slots=True, frozen=True)
+class History:
+    """A page of a room's history, oldest first; `more` tells whether there is anything older.
+
+    Its messages carry the room's present epoch; `seq` goes on through all epochs.
+    """
+
+    messages: tuple[Message, ...]
+    more: bool

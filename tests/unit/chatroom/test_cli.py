@@ -1,5 +1,6 @@
 """The command line: help with an example everywhere, and services that get all their arguments."""
 
+import re
 import subprocess
 import sys
 
@@ -14,10 +15,48 @@ def chatroom(*arguments: str, environ: dict[str, str] | None = None) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30, env=environ).stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["up", "-h"]])
-def test_help_has_an_example(arguments: list[str]) -> None:
+@pytest.mark.parametrize("command", ["up", "chat", "tail", "send", "status", "topics"])
+def test_help_has_an_example(command: str) -> None:
     """Of the very command."""
-    assert "Example: chatroom up" in chatroom(*arguments)
+    assert f"Example: chatroom {command}" in chatroom(command, "-h" if command == "up" else "--help")
+
+
+def test_all_commands_are_listed_with_what_they_do() -> None:
+    """And an example of what comes first."""
+    shown = chatroom("--help")
+    assert "Example: chatroom up" in shown
+    for command in ("up", "chat", "tail", "send", "status", "topics", "comet", "logic", "job"):
+        assert re.search(rf"^  {command} +\w+", shown, re.MULTILINE), command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["send", "r", "x", "--url", "http://h/"], "no WebSocket URL such as ws://localhost:8082/: check --url"),
+        (["send", "r", "-", "--ref", "k"], "--ref is for one message"),
+        (["send", "r", "x", "--ref", "k"], "--ref needs --uid or --token"),
+        (["tail", "r", "--since", "3"], "no position such as 1795450013874:17"),
+        (["topics", "--kafka", "localhost:1"], "check --kafka"),
+        (["chat"], "needs a terminal: `chatroom tail` and `chatroom send` work without"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(arguments: list[str], said: str) -> None:
+    """In a line that says what to do."""
+    argv = [sys.executable, "-m", "chatroom", *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+    assert done.returncode in {1, 2}
+    assert done.stdout == ""
+    assert said in done.stderr.splitlines()[-1]
+
+
+def test_a_missing_textual_is_told_with_the_command_that_installs_it() -> None:
+    """The image of the services goes without."""
+    hidden = "import importlib.util as u, sys; u.find_spec = lambda name: None; sys.argv[0] = 'chatroom'; "
+    argv = [sys.executable, "-c", f"{hidden}from chatroom.cli import main; main(['chat'], prog_name='chatroom')"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    fix = r"install it with `\S+ -m pip install 'chatroom-suite\[terminal\]'`"
+    assert re.fullmatch(rf"chatroom chat: needs the package textual: {fix}\n", done.stderr)
 
 
 def test_version() -> None:

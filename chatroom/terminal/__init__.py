@@ -1,0 +1,1 @@
+"""`chatroom chat`: the chat in a terminal, drawn with Textual (extra `terminal`)."""
