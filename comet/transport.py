@@ -11,6 +11,8 @@ notices.
 
 import asyncio
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -141,7 +143,9 @@ class Transport(asyncio.Protocol):
         self._send_protocol()
         return self._protocol.state is State.OPEN
 
-    def respond(self, status: int, content_type: str, body: bytes) -> None:
+    def respond(
+        self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Answer an ordinary HTTP request and hang up."""
         response = self._protocol.reject(status, "")
         response.body = body
@@ -150,6 +154,7 @@ class Transport(asyncio.Protocol):
         response.headers["Content-Type"] = content_type
         response.headers["Content-Length"] = str(len(body))
         response.headers["Cache-Control"] = "no-cache"
+        response.headers.update(headers)
         self._protocol.send_response(response)
         self._send_protocol()
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -23,10 +24,11 @@ _CI = bool(os.environ.get("CI"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --kafka."""
+    """Add --kafka and --screenshots."""
     parser.addoption(
         "--kafka", choices=("embedded", "apache"), default="embedded", help="which broker tests run against"
     )
+    parser.addoption("--screenshots", type=Path, metavar="DIR", help="where tests put what the page looks like")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -39,7 +39,7 @@ def frozen(pid: int) -> Iterator[None]:
 @asynccontextmanager
 async def started(guard: Guard, directory: Path, redis_url: str, **chosen: object) -> AsyncIterator[CometProgram]:
     """Run a node while inside."""
-    program = CometProgram(guard, directory, redis_url, files=0, drain_seconds=DRAIN_S, **chosen)
+    program = CometProgram(guard, directory, redis_url, files=0, shared={}, drain_seconds=DRAIN_S, **chosen)
     await asyncio.to_thread(program.start)
     try:
         yield program

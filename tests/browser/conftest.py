@@ -1,0 +1,99 @@
+"""A Chromium, and windows in it that show the page of a Comet.
+
+All tests of a module share one loop and one Chromium; each window is a visitor of its own. Where there is no Chromium
+the tests are skipped, which in CI is a failure.
+"""
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any, Final, Protocol
+from urllib.parse import quote, urlencode
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright, expect
+
+from chatroom.guard import Guard
+from tests.browser.window import Window
+from tests.support.comet_program import CometProgram
+
+PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+TIMEOUT_MS: Final = 30_000
+
+expect.set_options(timeout=TIMEOUT_MS)
+
+
+class CometMaker(Protocol):
+    """What `make_comet` is."""
+
+    def __call__(self, redis_url: str, **shared: str) -> CometProgram:
+        """Return a running node; `shared` are settings of all services."""
+
+
+class OpenWindow(Protocol):
+    """What `open_window` is."""
+
+    def __call__(self, comet: CometProgram, name: str, room: str, **how: Any) -> Awaitable[Window]:
+        """Return a window of a visitor of this name in a room; `how` are a browser context's options."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """A Chromium that shows nothing."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("the page is tested in Chromium; install it (Debian: apt-get install chromium)")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def make_comet(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CometMaker]:
+    """Start nodes, and end them behind the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(redis_url: str, **shared: str) -> CometProgram:
+            quick = {"rate_messages_per_second": 10_000, "rate_burst_messages": 10_000}
+            directory = tmp_path_factory.mktemp("comet")
+            return stack.enter_context(CometProgram(guard, directory, redis_url, shared=shared, **quick))
+
+        yield make
+
+
+@pytest.fixture
+def comet(make_comet: CometMaker, redis_url: str) -> CometProgram:
+    """A node."""
+    return make_comet(redis_url)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_window(chromium: Browser) -> AsyncIterator[OpenWindow]:
+    """Open windows; no page may have had a fault that it did not catch."""
+    async with contextlib.AsyncExitStack() as stack:
+        windows: list[Window] = []
+
+        async def open_it(comet: CometProgram, name: str, room: str, **how: Any) -> Window:
+            options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **how}
+            context = await chromium.new_context(**options)
+            stack.push_async_callback(context.close)
+            context.set_default_timeout(TIMEOUT_MS)
+            window = Window(await context.new_page())
+            windows.append(window)
+            query = urlencode({"uid": name.lower(), "name": name})
+            await window.page.goto(f"http://127.0.0.1:{comet.port}/?{query}#{quote(room)}")
+            return await window.connected()
+
+        yield open_it
+        assert [fault for window in windows for fault in window.faults] == []
