@@ -1,6 +1,7 @@
 """The page: the files of comet/web, read once at start, as ordinary GETs get them.
 
-A table of exact paths: what is not in it does not exist, so no request can reach another file. Browsers ask again each
+A table of exact paths: what is not in it does not exist, so no request can reach another file. Nor what the folder
+holds as an npm package (package.json). Browsers ask again each
 time (`no-cache`) and get 304 while the ETag is theirs. The policy lets nothing run but our own files; they may be read
 from other people's pages, which import client.js.
 
@@ -18,8 +19,6 @@ TYPES: Final[dict[str, str]] = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".md": "text/markdown; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 INDEX: Final = "/index.html"

@@ -152,7 +152,8 @@ class Transport(asyncio.Protocol):
         for name in ("Content-Type", "Content-Length"):
             del response.headers[name]
         response.headers["Content-Type"] = content_type
-        response.headers["Content-Length"] = str(len(body))
+        if body:  # a 304 has none, and its length would be taken for the file's
+            response.headers["Content-Length"] = str(len(body))
         response.headers["Cache-Control"] = "no-cache"
         response.headers.update(headers)
         self._protocol.send_response(response)

@@ -15,7 +15,7 @@ export function el(kind, attributes = {}, ...children) {
     else if (name === "hue") made.style.setProperty("--hue", value);
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child || child === ""));
+  made.append(...children.flatMap((child) => (child ? [child] : [])));
   return made;
 }
 

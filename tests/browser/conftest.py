@@ -7,6 +7,7 @@ the tests are skipped, which in CI is a failure.
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -17,6 +18,7 @@ from playwright.async_api import Browser, async_playwright, expect
 from chatroom.guard import Guard
 from tests.browser.window import Window
 from tests.support.comet_program import CometProgram
+from tests.support.redis_server import RedisServer
 
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS: Final = (
@@ -47,6 +49,13 @@ class OpenWindow(Protocol):
         """Return a window of a visitor of this name in a room; `how` are a browser context's options."""
 
 
+class Shoot(Protocol):
+    """What `shoot` is."""
+
+    def __call__(self, window: Window, name: str) -> Awaitable[None]:
+        """Keep a picture of a window under this name."""
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
     """A Chromium that shows nothing."""
@@ -59,9 +68,9 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_comet(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CometMaker]:
-    """Start nodes, and end them behind the test."""
+    """Start nodes, and end them behind the tests."""
     with contextlib.ExitStack() as stack:
 
         def make(redis_url: str, **shared: str) -> CometProgram:
@@ -72,10 +81,23 @@ def make_comet(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield make
 
 
+@pytest.fixture(scope="module")
+def comet(make_comet: CometMaker, guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CometProgram]:
+    """A node that the module's tests share, each with rooms of its own, with a Redis that nobody clears."""
+    with RedisServer(guard, tmp_path_factory.mktemp("redis")) as redis:
+        yield make_comet(redis.url)
+
+
 @pytest.fixture
-def comet(make_comet: CometMaker, redis_url: str) -> CometProgram:
-    """A node."""
-    return make_comet(redis_url)
+def shoot(pytestconfig: pytest.Config) -> Shoot:
+    """Keep what a window looks like, where it was asked for."""
+    folder: Path | None = pytestconfig.getoption("--screenshots")
+
+    async def keep(window: Window, name: str) -> None:
+        if folder is not None:
+            await window.page.screenshot(path=folder / f"{name}.png", animations="disabled", caret="hide")
+
+    return keep
 
 
 @pytest_asyncio.fixture(loop_scope="module")

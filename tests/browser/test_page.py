@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
 from chatroom.client import ChatClient
-from tests.browser.conftest import CometMaker, OpenWindow
+from tests.browser.conftest import CometMaker, OpenWindow, Shoot
 from tests.browser.window import Window
 from tests.support.comet_program import CometProgram
 
@@ -20,6 +21,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SCRIPT_TAG = "<script>document.title = 'mine'</script><img src=x onerror=\"document.title = 'mine'\">"
 TARGET_PX = 44
+CONVERSATION = [
+    ("Mara Lindqvist", "Morning! The new gateway runs on two nodes now."),
+    ("Mara Lindqvist", "I killed one on purpose, and nobody noticed 😄"),
+    ("Tomás Reyes", "Mine reconnected, and the messages were just there. No duplicates either?"),
+    ("Ines", "None. Every message carries its position: a repeat is harmless, a gap is visible."),
+    ("Alice", "One log a room is the truth, everything else is a hint."),
+    ("Alice", "Want to see it fail over while we talk?"),
+    ("Tomás Reyes", "Please. I will keep typing."),
+    ("Jun Park", "<script>alert('hello')</script> stays text, I checked"),
+    ("Mara Lindqvist", "Restarting node 2 now"),
+]
 
 
 async def push(comet: CometProgram, room: str, text: str) -> None:
@@ -57,26 +69,26 @@ async def test_two_people_chat(comet: CometProgram, open_window: OpenWindow) -> 
 
 async def test_rooms_are_joined_counted_and_left(comet: CometProgram, open_window: OpenWindow) -> None:
     """What is not read yet is counted, over a reload, too, and gone when it is read; a room that is left stays away."""
-    alice, bob = await open_window(comet, "Alice", "den"), await open_window(comet, "Bob", "attic")
-    await alice.join("attic")
-    await expect(alice.page.get_by_role("heading", name="# attic")).to_be_visible()
-    await alice.room("den").click()
+    alice, bob = await open_window(comet, "Alice", "cellar"), await open_window(comet, "Bob", "cellar-attic")
+    await alice.join("cellar-attic")
+    await expect(alice.page.get_by_role("heading", name="# cellar-attic")).to_be_visible()
+    await alice.room("cellar").click()
     await bob.say("one")
     await bob.say("two")
-    await expect(alice.room("attic")).to_contain_text("2 unread")
-    await expect(alice.page).to_have_title("(2) #den · ChatRoom")
+    await expect(alice.room("cellar-attic")).to_contain_text("2 unread")
+    await expect(alice.page).to_have_title("(2) #cellar · ChatRoom")
     await alice.page.reload()
-    await expect(alice.room("attic")).to_contain_text("2 unread")
+    await expect(alice.room("cellar-attic")).to_contain_text("2 unread")
     await bob.say("three")
-    await expect(alice.room("attic")).to_contain_text("3 unread")
-    await alice.room("attic").click()
+    await expect(alice.room("cellar-attic")).to_contain_text("3 unread")
+    await alice.room("cellar-attic").click()
     await expect(alice.messages).to_have_text(["one", "two", "three"])
-    await expect(alice.page).to_have_title("#attic · ChatRoom")
+    await expect(alice.page).to_have_title("#cellar-attic · ChatRoom")
     await alice.page.get_by_role("button", name="Leave this room").click()
     await alice.page.reload()
     await alice.connected()
-    await expect(alice.room("den")).to_be_visible()
-    await expect(alice.room("attic")).to_have_count(0)
+    await expect(alice.room("cellar")).to_be_visible()
+    await expect(alice.room("cellar-attic")).to_have_count(0)
 
 
 async def test_the_page_survives_the_servers_death(
@@ -84,7 +96,7 @@ async def test_the_page_survives_the_servers_death(
 ) -> None:
     """What is sent meanwhile is pending, then sent; what others sent is there, once and in order; a hole is told."""
     kept = {"CHAT_ROOM_MAX_MESSAGES": "100"}
-    comet, other = make_comet(redis_url, **kept), make_comet(redis_url, **kept)
+    comet, other = await asyncio.gather(*(asyncio.to_thread(make_comet, redis_url, **kept) for _ in range(2)))
     alice, bob = await open_window(comet, "Alice", "den"), await open_window(comet, "Bob", "den")
     await alice.say("before")
     await expect(bob.message("before")).to_be_visible()
@@ -114,11 +126,11 @@ async def test_the_page_survives_the_servers_death(
 async def test_history_is_scrolled_up_to_its_beginning(comet: CometProgram, open_window: OpenWindow) -> None:
     """A thousand messages, each once and in order; the reader's place stays while older ones come above it."""
     texts = [f"message {i}" for i in range(1000)]
-    async with ChatClient(comet.url, name="Carol", rooms=["den"]) as carol:
-        await asyncio.gather(*(carol.send("den", text) for text in texts))
-    alice = await open_window(comet, "Alice", "den")
+    async with ChatClient(comet.url, name="Carol", rooms=["hall"]) as carol:
+        await asyncio.gather(*(carol.send("hall", text) for text in texts))
+    alice = await open_window(comet, "Alice", "hall")
     await expect(alice.message(texts[-1])).to_be_in_viewport()
-    while not await alice.page.get_by_text("This is where #den begins").is_visible():
+    while not await alice.page.get_by_text("This is where #hall begins").is_visible():
         shown = await alice.messages.count()
         top = alice.message(await alice.messages.first.inner_text())
         await alice.scroll.evaluate("(scroll) => { scroll.scrollTop = 0; }")
@@ -131,7 +143,7 @@ async def test_history_is_scrolled_up_to_its_beginning(comet: CometProgram, open
 
 async def test_what_can_not_be_sent_says_so(comet: CometProgram, open_window: OpenWindow) -> None:
     """With the reason, and what one can do about it; the next message is not held up."""
-    alice = await open_window(comet, "Alice", "den")
+    alice = await open_window(comet, "Alice", "porch")
     too_large = "€" * 6000  # three bytes each
     await alice.say(too_large)
     failed = alice.page.locator(".failed")
@@ -146,14 +158,14 @@ async def test_what_can_not_be_sent_says_so(comet: CometProgram, open_window: Op
 
 async def test_a_phone_has_drawers(comet: CometProgram, open_window: OpenWindow) -> None:
     """Nothing is wider than the screen, and what is touched is large enough."""
-    alice = await open_window(comet, "Alice", "den", **PHONE)
+    alice = await open_window(comet, "Alice", "road", **PHONE)
     page = alice.page
     await alice.say("From the road: " + "averyverylongword" * 20)
     await expect(page.get_by_role("img", name="Sent")).to_be_visible()
     await page.get_by_role("button", name="Rooms").tap()
-    await alice.join("attic")
-    await expect(page.get_by_role("heading", name="# attic")).to_be_visible()
-    await expect(alice.room("attic")).not_to_be_visible()
+    await alice.join("road-attic")
+    await expect(page.get_by_role("heading", name="# road-attic")).to_be_visible()
+    await expect(alice.room("road-attic")).not_to_be_visible()
     await page.get_by_role("button", name="online; show who").tap()
     await expect(page.get_by_text("(you)")).to_be_visible()
     await page.get_by_role("button", name="Close").first.tap()
@@ -167,9 +179,9 @@ async def test_a_phone_has_drawers(comet: CometProgram, open_window: OpenWindow)
 
 async def test_the_keyboard_is_enough(comet: CometProgram, open_window: OpenWindow) -> None:
     """A name, a room, a message of two lines, another room and back."""
-    alice = await open_window(comet, "Alice", "den")
+    alice = await open_window(comet, "Alice", "desk")
     keys = alice.page.keyboard
-    await expect(alice.page.get_by_role("textbox", name="Message #den")).to_be_focused()
+    await expect(alice.page.get_by_role("textbox", name="Message #desk")).to_be_focused()
     await keys.type("one")
     await keys.press("Shift+Enter")
     await keys.type("two")
@@ -178,7 +190,7 @@ async def test_the_keyboard_is_enough(comet: CometProgram, open_window: OpenWind
     await keys.press("Alt+ArrowUp")
     await expect(alice.page.get_by_role("textbox", name="Message #room_001")).to_be_focused()
     await keys.press("Alt+ArrowDown")
-    await expect(alice.page.get_by_role("textbox", name="Message #den")).to_be_focused()
+    await expect(alice.page.get_by_role("textbox", name="Message #desk")).to_be_focused()
 
 
 async def test_who_comes_first_is_asked_for_a_name(comet: CometProgram, chromium: Browser) -> None:
@@ -201,20 +213,40 @@ async def test_who_comes_first_is_asked_for_a_name(comet: CometProgram, chromium
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious(comet: CometProgram, open_window: OpenWindow, scheme: str) -> None:
-    """Desktop with all that can be shown, and a phone with its drawer open."""
-    alice = await open_window(comet, "Alice", "den", color_scheme=scheme, reduced_motion="reduce")
-    async with ChatClient(comet.url, name="Carol Jones", rooms=["den"]) as carol:
-        await carol.send("den", "Hello")
-    await push(comet, "den", "Maintenance at five")
-    await alice.say("Hello Carol")
-    await expect(alice.message("Hello Carol").get_by_role("img", name="Sent")).to_be_visible()
-    await alice.say("€" * 6000)
-    await expect(alice.page.locator(".failed")).to_be_visible()
-    phone = await open_window(comet, "Bob", "den", color_scheme=scheme, reduced_motion="reduce", **PHONE)
-    await phone.page.get_by_role("button", name="Rooms").tap()
-    await expect(phone.room("den")).to_be_visible()
-    for window in (alice, phone):
-        found = (await Axe().run(window.page)).response["violations"]
-        serious = [one for one in found if one["impact"] in {"serious", "critical"}]
-        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious] == []
+async def test_axe_finds_nothing_serious(
+    comet: CometProgram, open_window: OpenWindow, shoot: Shoot, scheme: str
+) -> None:
+    """On a desktop with all that can be shown, and on a phone; they are the pictures of the README."""
+    room, side = f"general-{scheme}", f"deploys-{scheme}"
+    looks: dict[str, Any] = {"color_scheme": scheme, "reduced_motion": "reduce"}
+    async with AsyncExitStack() as stack:
+        others = {
+            name: await stack.enter_async_context(ChatClient(comet.url, name=name, rooms=[room, side]))
+            for name in ("Mara Lindqvist", "Tomás Reyes", "Ines", "Jun Park")
+        }
+        alice = await open_window(comet, "Alice", room, **looks)
+        await alice.join(side)
+        await expect(alice.room(side)).to_be_visible()
+        await alice.room(room).click()
+        for name, text in CONVERSATION:
+            if name == "Alice":
+                await alice.say(text)
+            else:
+                await others[name].send(room, text)
+            await expect(alice.messages.last).to_have_text(text)
+        await others["Ines"].send(side, "node 2 is back")
+        await expect(alice.room(side)).to_contain_text("1")
+        await push(comet, room, "Maintenance tonight at ten")
+        await expect(alice.page.locator("#people-list li")).to_have_count(5)
+        phone = await open_window(comet, "Bo", room, **looks, **PHONE)
+        await expect(phone.messages.last).to_have_text(CONVERSATION[-1][1])
+        await shoot(alice, f"desktop-{scheme}")
+        await shoot(phone, f"phone-{scheme}")
+        await alice.say("€" * 6000)
+        await expect(alice.page.locator(".failed")).to_be_visible()
+        await phone.page.get_by_role("button", name="Rooms").tap()
+        await expect(phone.room(room)).to_be_visible()
+        for window in (alice, phone):
+            found = (await Axe().run(window.page)).response["violations"]
+            serious = [one for one in found if one["impact"] in {"serious", "critical"}]
+            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious] == []
