@@ -57,5 +57,5 @@ export function avatar({ id, username }) {
 export function hueOf(id) {
   let hash = 0;
   for (const char of id) hash = (Math.imul(hash, 31) + /** @type {number} */ (char.codePointAt(0))) | 0;
-  return (Math.imul(hash, 0x9e3779b1) >>> 0) % 360;
+  return Math.floor(((Math.imul(hash, 0x9e3779b1) >>> 0) / 2 ** 32) * 360); // the golden angle parts neighbours
 }

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SCRIPT_TAG = "<script>document.title = 'mine'</script><img src=x onerror=\"document.title = 'mine'\">"
 TARGET_PX = 44
+ROOMS = {"light": ("general", "deploys"), "dark": ("lounge", "kitchen")}
+PEOPLE = {"Mara Lindqvist": "1002", "Ines": "1003", "Tomás Reyes": "1005", "Jun Park": "1006"}
 CONVERSATION = [
     ("Mara Lindqvist", "Morning! The new gateway runs on two nodes now."),
     ("Mara Lindqvist", "I killed one on purpose, and nobody noticed 😄"),
@@ -217,12 +219,12 @@ async def test_axe_finds_nothing_serious(
     comet: CometProgram, open_window: OpenWindow, shoot: Shoot, scheme: str
 ) -> None:
     """On a desktop with all that can be shown, and on a phone; they are the pictures of the README."""
-    room, side = f"general-{scheme}", f"deploys-{scheme}"
+    room, side = ROOMS[scheme]
     looks: dict[str, Any] = {"color_scheme": scheme, "reduced_motion": "reduce"}
     async with AsyncExitStack() as stack:
         others = {
-            name: await stack.enter_async_context(ChatClient(comet.url, name=name, rooms=[room, side]))
-            for name in ("Mara Lindqvist", "Tomás Reyes", "Ines", "Jun Park")
+            name: await stack.enter_async_context(ChatClient(comet.url, name=name, uid=uid, rooms=[room, side]))
+            for name, uid in PEOPLE.items()
         }
         alice = await open_window(comet, "Alice", room, **looks)
         await alice.join(side)
@@ -234,11 +236,12 @@ async def test_axe_finds_nothing_serious(
             else:
                 await others[name].send(room, text)
             await expect(alice.messages.last).to_have_text(text)
-        await others["Ines"].send(side, "node 2 is back")
-        await expect(alice.room(side)).to_contain_text("1")
+        for text in ("node 1 is up to date", "node 2 is up to date", "both are well"):
+            await others["Ines"].send(side, text)
+        await expect(alice.room(side)).to_contain_text("3")
         await push(comet, room, "Maintenance tonight at ten")
         await expect(alice.page.locator("#people-list li")).to_have_count(5)
-        phone = await open_window(comet, "Bo", room, **looks, **PHONE)
+        phone = await open_window(comet, "Alice", room, **looks, **PHONE, device_scale_factor=2)
         await expect(phone.messages.last).to_have_text(CONVERSATION[-1][1])
         await shoot(alice, f"desktop-{scheme}")
         await shoot(phone, f"phone-{scheme}")
