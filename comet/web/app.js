@@ -15,7 +15,6 @@ import { drawMe, drawPeople, drawRooms, drawer, setUpDrawers } from "./sides.js"
 import { askName, canChange, remember, remembered, setUpTheme, whoAmI } from "./visitor.js";
 
 const FIRST_ROOM = "room_001";
-const PAGE = 50; // messages of history at a time
 
 setUpTheme();
 setUpDrawers();
@@ -27,6 +26,7 @@ server.search = server.hash = "";
 const chat = new ChatClient(server.href, who);
 /** @type {Map<string, Room>} */
 const rooms = new Map();
+const known = new Set(); // ids of rooms that were live before
 /** @type {Room | null} */
 let open = null;
 let node = "";
@@ -84,6 +84,7 @@ function leave(room) {
 /** @param {string} id */
 function forget(id) {
   rooms.delete(id);
+  known.delete(id);
   saveRooms();
   if (open?.id === id) choose(rooms.values().next().value ?? null);
   else drawSides();
@@ -103,6 +104,15 @@ const saveRooms = () => remember({ rooms: [...rooms.keys()] });
 function saveRead(room) {
   const position = chat.rooms.get(room.id);
   if (position) remember({ read: { ...remembered().read, [room.id]: position } });
+}
+
+/** The room that the page's address names. */
+function addressed() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // a broken % in it
+  }
 }
 
 /** @param {Room | null} room */
@@ -149,7 +159,7 @@ async function older(room) {
   room.loading = true;
   messages.schedule();
   try {
-    const page = await chat.history(room.id, { before: room.oldestId, limit: PAGE });
+    const page = await chat.history(room.id, { before: room.oldestId });
     room.addOlder(page.messages, (one) => one.user.id === me());
     room.hasMore = page.hasMore;
   } catch {
@@ -193,18 +203,15 @@ chat.on("joined", ({ room: id, position, online }) => {
   room.online = online;
   if (!known.has(id)) {
     known.add(id);
+    if (room === open) chat.watch(id);
     const read = remembered().read?.[id];
     if (read && room !== open) room.unread = Math.max(0, position.seq - read.seq);
   }
-  if (room === open) {
-    chat.watch(id);
-    seen(room);
-  }
+  if (room === open) seen(room);
   soon();
   showState();
   messages.schedule();
 });
-const known = new Set(); // rooms that were live before
 
 chat.on("presence", ({ room: id, online, users }) => {
   const room = rooms.get(id);
@@ -228,10 +235,8 @@ chat.on("closed", ({ code, reason }) => connection.ended(code, reason));
 
 function showState() {
   if (!chat.connected) return;
-  if ([...rooms.keys()].every((id) => chat.isLive(id))) {
-    connection.live(node);
-    if (open) saveRead(open);
-  } else connection.catchingUp();
+  if ([...rooms.keys()].every((id) => chat.isLive(id))) connection.live(node);
+  else connection.catchingUp();
 }
 
 let scheduled = false;
@@ -269,7 +274,7 @@ addEventListener("keydown", (event) => {
   choose(all[(all.indexOf(/** @type {Room} */ (open)) + step + all.length) % all.length]);
 });
 addEventListener("popstate", () => {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = addressed();
   if (id && id !== open?.id) join(id);
 });
 document.addEventListener("visibilitychange", () => {
@@ -279,7 +284,11 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-const first = decodeURIComponent(location.hash.slice(1));
+addEventListener("beforeunload", (event) => {
+  if (chat.unacked > 0) event.preventDefault(); // what is on its way would be lost
+});
+
+const first = addressed();
 const listed = remembered().rooms ?? [FIRST_ROOM];
 drawMe({ id: me(), username: who.name ?? "" }, canChange);
 for (const id of listed) join(id, false);

@@ -214,6 +214,7 @@ export class ChatClient {
   join(room, since) {
     if (this.#ended) return Promise.reject(this.#ended);
     const view = this.#want(room, since);
+    view.leaving = false;
     if (view.live) return Promise.resolve(view.joined());
     const joining = promised();
     this.#joining.set(room, [...(this.#joining.get(room) ?? []), joining]);
@@ -221,14 +222,17 @@ export class ChatClient {
   }
 
   /**
-   * Leave a room, once all that was sent to it is acked. Rejects when the server does not answer in time (left or not),
+   * Leave a room, once all that was sent to it is acked, unless it was joined again by then. Rejects when the server does not answer in time (left or not),
    * and when it refuses it for good.
    * @param {string} room
    */
   async leave(room) {
-    for (let sending; (sending = this.#unackedOf(room)).length > 0; )
-      await Promise.allSettled(sending.map((one) => one.promise));
-    if (!this.#views.delete(room)) return;
+    const view = this.#views.get(room);
+    if (!view) return;
+    view.leaving = true;
+    while (this.#unackedOf(room).length > 0) await Promise.allSettled(this.#unackedOf(room).map((one) => one.promise));
+    if (!view.leaving || this.#views.get(room) !== view) return; // it is wanted again, or gone already
+    this.#views.delete(room);
     this.#tell(room, null, new ChatError("forbidden", `${room} was left meanwhile`));
     if (this.#link.isOpen) await this.#askToLeave(room);
   }

@@ -20,6 +20,7 @@ export class Messages {
   /** @type {Map<string, { look: string, node: HTMLElement }>} */
   #drawn = new Map();
   #atEnd = true;
+  #top = 0; // where it was scrolled to when last looked at
   #unseen = 0; // came while the reader was further up
   #scheduled = false;
   #scroll = by("scroll");
@@ -66,12 +67,14 @@ export class Messages {
   draw() {
     this.#scheduled = false;
     const room = this.#room;
+    if (this.#scroll.scrollTop !== this.#top) this.#look(); // the reader was faster than the event
     if (room && this.#atEnd) room.trim();
     const place = this.#atEnd ? null : this.#place();
     const rows = room ? rowsOf(room, this.page.me()) : [];
     this.#reconcile(rows);
     if (this.#atEnd) this.toEnd();
     else if (place) this.#scroll.scrollTop += (this.#drawn.get(place.key)?.node.offsetTop ?? place.top) - place.top;
+    this.#top = this.#scroll.scrollTop;
     this.#drawAround(room, rows.length === 0);
     this.#wantOlder();
   }
@@ -86,6 +89,7 @@ export class Messages {
   /** @param {ScrollBehavior} [behavior] */
   toEnd(behavior = "instant") {
     this.#scroll.scrollTo({ top: this.#scroll.scrollHeight, behavior });
+    if (behavior === "instant") this.#top = this.#scroll.scrollTop;
   }
 
   /** @param {import("./timeline.js").Row[]} rows */
@@ -157,9 +161,14 @@ export class Messages {
       : room && !room.hasMore && !isEmpty ? `This is where #${room.id} begins` : "";
   }
 
-  #scrolled() {
+  #look() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroll;
     this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR_PX;
+    this.#top = scrollTop;
+  }
+
+  #scrolled() {
+    this.#look();
     by("latest").hidden = this.#atEnd;
     if (this.#atEnd) this.#unseen = 0;
     if (this.#atEnd && this.#room) this.page.seen(this.#room);
@@ -174,7 +183,7 @@ export class Messages {
 
 /** @param {string} content @param {number} at @param {keyof MARKS} [mark] */
 function bubble(content, at, mark) {
-  const time = at > 0 && el("time", { datetime: new Date(at).toISOString(), title: exact.format(at) }, clock.format(at));
+  const time = el("time", { datetime: new Date(at).toISOString(), title: exact.format(at) }, clock.format(at));
   const meta = el("span.meta", {}, time, mark && icon(mark, MARKS[mark]));
   return el("div.bubble", {}, el("p", {}, content), meta);
 }

@@ -111,7 +111,7 @@ export class Room {
     const key = message.seq > 0 ? keyOf(message) : `pushed-${keys++}`;
     if (this.#keys.has(key)) return null;
     this.#keys.add(key);
-    return { kind: "message", key, message, own };
+    return { kind: "message", key, message: { ...message, timestamp: message.timestamp || Date.now() }, own };
   }
 
   /** @param {MessageEntry} entry */

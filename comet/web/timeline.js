@@ -23,7 +23,7 @@ export function rowsOf(room, me) {
     const at = timeOf(entry);
     const label = dayLabel(new Date(at), now);
     const breaks = label !== day || entry.key === room.newKey;
-    if (label !== day) rows.push({ key: `day-${label}`, kind: "day", look: label, text: label });
+    if (label !== day) rows.push({ key: `day-${entry.key}`, kind: "day", look: label, text: label });
     if (entry.key === room.newKey) rows.push({ key: "new", kind: "new", look: "", text: "New messages" });
     day = label;
     const first = breaks || !goesOn(before, entry, me);
@@ -58,7 +58,7 @@ function senderOf(entry, me) {
 
 /** @param {any} entry @returns {number} ms */
 export function timeOf(entry) {
-  return entry.kind === "message" ? entry.message.timestamp || 0 : entry.at;
+  return entry.kind === "message" ? entry.message.timestamp : entry.at;
 }
 
 /** @param {any} entry @param {boolean} first */

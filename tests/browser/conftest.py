@@ -24,6 +24,7 @@ PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chro
 ARGUMENTS: Final = (
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # a container has little
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",

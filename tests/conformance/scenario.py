@@ -143,6 +143,10 @@ class Run:
         else:
             await self._peer.close(code)
 
+    async def _freeze(self, _true: bool, _step: Step) -> None:
+        """Hear nothing any more: neither the client's frames nor its pings."""
+        self._peer.connection.transport.pause_reading()
+
     async def _quiet(self, _true: bool, _step: Step) -> None:
         await self._peer.quiet()
 

@@ -20,7 +20,7 @@ from tests.conformance.scenario import Fault
 
 NODE: Final = Path(playwright.__file__).parent / "driver" / "node"
 SUBJECT: Final = Path(__file__).with_name("subject.js")
-_SECONDS: Final = {"reconnectFirstMs", "reconnectCapMs", "ackTimeoutMs"}
+_SECONDS: Final = {"pingMs", "reconnectFirstMs", "reconnectCapMs", "ackTimeoutMs"}
 
 
 class PythonSubject:

@@ -15,6 +15,7 @@ export class RoomView {
   /** @type {string | null} ref of the one that made it live: its recovery may still fail */
   answered = null;
   watched = false;
+  leaving = false; // as soon as all that was sent to it is acked
   online = 0;
 
   /** @param {string} room @param {Position | null} position  behind the last message taken; null: never joined yet */
