@@ -99,11 +99,13 @@ async def test_the_page_survives_the_servers_death(
     """What is sent meanwhile is pending, then sent; what others sent is there, once and in order; a hole is told."""
     kept = {"CHAT_ROOM_MAX_MESSAGES": "100"}
     comet, other = await asyncio.gather(*(asyncio.to_thread(make_comet, redis_url, **kept) for _ in range(2)))
-    alice, bob = await open_window(comet, "Alice", "den"), await open_window(comet, "Bob", "den")
+    alice, bob = await open_window(comet, "Alice", "den"), await open_window(comet, "Bob", "den", **PHONE)
     await alice.say("before")
     await expect(bob.message("before")).to_be_visible()
     await asyncio.to_thread(comet.kill)
     await expect(alice.page.get_by_role("status")).to_contain_text("Trying again")
+    await bob.page.get_by_role("button", name="online; show who").tap()
+    await bob.page.get_by_role("button", name="Close").first.tap()
     await alice.say("meanwhile")
     await expect(alice.message("meanwhile").get_by_role("img", name="Sending")).to_be_visible()
     async with ChatClient(other.url, name="Carol", rooms=["den"]) as carol:
