@@ -175,7 +175,9 @@ export class Messages {
     this.#wantOlder();
   }
 
+  /** Not while something waits to be drawn: the place would be that of before. */
   #wantOlder() {
+    if (this.#scheduled) return;
     const room = this.#room;
     if (room && room.hasMore && !room.loading && this.#scroll.scrollTop < AHEAD_PX) this.page.older(room);
   }
