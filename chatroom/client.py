@@ -244,12 +244,15 @@ class ChatClient:
             return await self._joins.join(room, since)
 
     async def leave(self, room: str) -> None:
-        """Leave a room, once all that was sent to it is acked. Does nothing for a room that is not joined.
+        """Leave a room, once all that was sent to it is acked, unless it was joined again by then.
+
+        Does nothing for a room that is not joined.
 
         Raises TimeoutError when the server does not answer within `ack_timeout_s` from then on (left or not), and what
         it refuses it with for good.
         """
         self._check_alive()
+        self._joins.will_leave(room)
         await self._unacked.settled(room)
         await self._joins.leave(room, self._ack_timeout_s)
 

@@ -63,6 +63,7 @@ class Joins:
         view = self._views.get(room)
         if view is None:
             view = self._views[room] = RoomView(room, since)
+        view.leaving = False
         if view.live and view.position is not None:
             return Joined(room, view.position, view.online)
         joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
@@ -71,10 +72,16 @@ class Joins:
             self._ask(view)
         return await joined
 
+    def will_leave(self, room: str) -> None:
+        """Take note that a room is to be left; whoever joins it before that wants it again."""
+        if room in self._views:
+            self._views[room].leaving = True
+
     async def leave(self, room: str, timeout_s: float) -> None:
-        """Leave a room, see Leaves.leave."""
-        if self._views.pop(room, None) is None:
+        """Leave a room that is still to be left, see Leaves.leave."""
+        if room not in self._views or not self._views[room].leaving:
             return
+        del self._views[room]
         self.tell(room, Forbidden(f"{room} was left meanwhile"))
         if self._link.is_open:
             await self._leaves.leave(room, timeout_s)

@@ -24,6 +24,7 @@ class RoomView:
         self.asked: str | None = None  # ref of the joinRoom that waits for its answer
         self.answered: str | None = None  # ref of the one that made it live: its recovery may still fail
         self.watched = False
+        self.leaving = False  # as soon as all that was sent to it is acked
         self.online = 0
 
     def lost(self) -> None:

@@ -13,13 +13,12 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from typing import Final
 
 import orjson
 from websockets.http11 import Request
 
-from comet import memory, metrics
+from comet import memory, metrics, page
 from comet.auth import Auth, Target
 from comet.config import Settings
 from comet.context import Context
@@ -62,7 +61,7 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._most = settings.max_connections  # less where open files are few
         self._memory_bytes = 0  # that the node may take; 0: unknown, or not listening yet
-        self._page = resources.files("comet").joinpath("web", "index.html").read_bytes()
+        self._assets = page.load()
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept connections on the socket."""
@@ -162,8 +161,9 @@ class Gateway:
     def _get(self, transport: Transport, request: Request, target: Target) -> None:
         if request.method != "GET":
             transport.respond(405, "text/plain; charset=utf-8", b"only GET\n")
-        elif target.path == "/":
-            transport.respond(200, "text/html; charset=utf-8", self._page)
+        elif (asset := self._assets.get(target.path)) is not None:
+            known = asset.headers["ETag"] in request.headers.get_all("If-None-Match")
+            transport.respond(304 if known else 200, asset.content_type, b"" if known else asset.body, asset.headers)
         elif target.path == "/healthz":
             transport.respond(200, "application/json", b'{"status":"ok"}')
         elif target.path == "/readyz":

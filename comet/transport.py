@@ -12,6 +12,8 @@ notices.
 
 import asyncio
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -160,15 +162,19 @@ class Transport(asyncio.Protocol):
         self._send_protocol()
         return self._protocol.state is State.OPEN
 
-    def respond(self, status: int, content_type: str, body: bytes) -> None:
+    def respond(
+        self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Answer an ordinary HTTP request and hang up."""
         response = self._protocol.reject(status, "")
         response.body = body
         for name in ("Content-Type", "Content-Length"):
             del response.headers[name]
         response.headers["Content-Type"] = content_type
-        response.headers["Content-Length"] = str(len(body))
+        if body:  # a 304 has none, and its length would be taken for the file's
+            response.headers["Content-Length"] = str(len(body))
         response.headers["Cache-Control"] = "no-cache"
+        response.headers.update(headers)
         self._protocol.send_response(response)
         self._send_protocol()
 

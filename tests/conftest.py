@@ -8,6 +8,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import hypothesis
@@ -29,10 +30,11 @@ hypothesis.settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --kafka."""
+    """Add --kafka and --screenshots."""
     parser.addoption(
         "--kafka", choices=("embedded", "apache"), default="embedded", help="which broker tests run against"
     )
+    parser.addoption("--screenshots", type=Path, metavar="DIR", help="where tests put what the page looks like")
 
 
 def pytest_xdist_auto_num_workers() -> int:

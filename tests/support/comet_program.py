@@ -5,6 +5,7 @@ import sys
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from chatroom.bench.free_ports import free_port
 from chatroom.bench.program import Program
@@ -14,9 +15,22 @@ _OURS = ("CHAT_", "COMET_", "LOGIC_", "JOB_")
 
 
 class CometProgram(Program):
-    """One `python -m comet`. `chosen` are its settings' names in lower case; `files` bounds its open files."""
+    """One `python -m comet`.
 
-    def __init__(self, guard: Guard, directory: Path, redis_url: str, *, files: int = 0, **chosen: object) -> None:
+    `chosen` are its settings' names in lower case, `shared` those of all services as in the environment; `files` bounds
+    its open files.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        directory: Path,
+        redis_url: str,
+        *,
+        files: int = 0,
+        shared: Mapping[str, str] = MappingProxyType({}),
+        **chosen: object,
+    ) -> None:
         super().__init__(guard, "comet", directory)
         self._files = files
         self.port, self.grpc_port, self.metrics_port = free_port(), free_port(), free_port()
@@ -29,6 +43,7 @@ class CometProgram(Program):
             "COMET_METRICS_PORT": str(self.metrics_port),
             "COMET_FORWARD_URL": "http://127.0.0.1:1",  # nobody is there
             **{f"COMET_{name.upper()}": str(value) for name, value in chosen.items()},
+            **shared,
         }
 
     @property

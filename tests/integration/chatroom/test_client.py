@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -22,24 +21,10 @@ KEY = "a key for tests that is long enough to be one"
 QUICK_S = 0.2  # the longest wait between two tries
 
 
-class Comet(CometProgram):
-    """A node that may also have settings shared by all services."""
-
-    def __init__(self, guard: Guard, directory: Path, redis_url: str, shared: Mapping[str, str], **own: Any) -> None:
-        super().__init__(
-            guard, directory, redis_url, rate_messages_per_second=10_000, rate_burst_messages=10_000, **own
-        )
-        self._shared = shared
-
-    def environ(self) -> Mapping[str, str]:
-        """Return what it is told."""
-        return {**super().environ(), **self._shared}
-
-
 class CometMaker(Protocol):
     """What `make_comet` is."""
 
-    def __call__(self, redis_url: str, shared: Mapping[str, str] = ..., **own: Any) -> Comet:
+    def __call__(self, redis_url: str, shared: Mapping[str, str] = ..., **own: Any) -> CometProgram:
         """Return a running node."""
 
 
@@ -48,8 +33,10 @@ def make_comet(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Start nodes, and end them behind the test."""
     with ExitStack() as stack:
 
-        def make(redis_url: str, shared: Mapping[str, str] = MappingProxyType({}), **own: Any) -> Comet:
-            return stack.enter_context(Comet(guard, tmp_path_factory.mktemp("comet"), redis_url, shared, **own))
+        def make(redis_url: str, shared: Mapping[str, str] = MappingProxyType({}), **own: Any) -> CometProgram:
+            own = {"rate_messages_per_second": 10_000, "rate_burst_messages": 10_000, **own}
+            directory = tmp_path_factory.mktemp("comet")
+            return stack.enter_context(CometProgram(guard, directory, redis_url, shared=shared, **own))
 
         yield make
 

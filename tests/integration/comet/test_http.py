@@ -9,8 +9,10 @@ import jwt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
+from yarl import URL
 
 from chatroom.bench.redis_server import RedisServer
+from comet import page
 from common.errors import StartupError
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 KEY = "a key that is long enough for any HMAC: " + "k" * 64
 
 
-async def get(url: str, **options: Any) -> tuple[int, str, str]:
+async def get(url: str | URL, **options: Any) -> tuple[int, str, str]:
     """Return status, content type and text."""
     method = options.pop("method", "GET")
     async with aiohttp.ClientSession() as http, http.request(method, url, **options) as answer:
@@ -40,10 +42,28 @@ async def test_the_page_and_health_are_served_at_the_websocket_port(node: CometN
     assert (status, '"status":"ok"' in report) == (200, True)
 
 
-@pytest.mark.parametrize(("target", "status"), [("/nothing", 404), ("/healthz/", 404), ("/%2e%2e/etc/passwd", 404)])
-async def test_there_is_nothing_else(node: CometNode, target: str, status: int) -> None:
+async def test_each_file_of_the_page_is_served_as_what_it_is(node: CometNode) -> None:
+    """Under a policy that runs nothing else; asked for again, it is not sent again."""
+    async with aiohttp.ClientSession() as http:
+        for path, asset in page.load().items():
+            async with http.get(node.http_url + path) as answer:
+                assert (answer.status, await answer.read()) == (200, asset.body)
+                assert answer.headers["Content-Type"] == asset.content_type
+                assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
+                etag = answer.headers["ETag"]
+            for known, status in ((etag, 304), ('"other"', 200)):
+                async with http.get(node.http_url + path, headers={"If-None-Match": known}) as again:
+                    assert (again.status, await again.read()) == (status, asset.body if status == 200 else b"")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/nothing", "/healthz/", "/%2e%2e/etc/passwd", "/../gateway.py", "/style/../../gateway.py", "/client", "/style/",
+     "//index.html", "/package.json", "/README.md", "/app.js/", "/app.js%00"],
+)  # fmt: skip
+async def test_there_is_nothing_else(node: CometNode, target: str) -> None:
     """Neither files nor folders."""
-    assert (await get(node.http_url + target))[0] == status
+    assert (await get(URL(node.http_url + target, encoded=True)))[0] == 404
 
 
 async def test_only_get(node: CometNode) -> None:

@@ -40,7 +40,8 @@ def frozen(pid: int) -> Iterator[None]:
 @asynccontextmanager
 async def started(guard: Guard, directory: Path, redis_url: str, **chosen: object) -> AsyncIterator[CometProgram]:
     """Run a node while inside."""
-    program = CometProgram(guard, directory, redis_url, files=0, **{"drain_seconds": DRAIN_S, **chosen})
+    chosen = {"drain_seconds": DRAIN_S, **chosen}
+    program = CometProgram(guard, directory, redis_url, files=0, shared={}, **chosen)
     await asyncio.to_thread(program.start)
     try:
         yield program

@@ -1,0 +1,66 @@
+"""The page: the files of comet/web, read once at start, as ordinary GETs get them.
+
+A table of exact paths: what is not in it does not exist, so no request can reach another file. Nor what the folder
+holds as an npm package (package.json). Browsers ask again each
+time (`no-cache`) and get 304 while the ETag is theirs. The policy lets nothing run but our own files; they may be read
+from other people's pages, which import client.js.
+
+Neighbour: comet/gateway.py answers with it.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Final
+
+TYPES: Final[dict[str, str]] = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+INDEX: Final = "/index.html"
+# 'self' in connect-src is the WebSocket, too.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Asset:
+    """One file."""
+
+    content_type: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def load() -> dict[str, Asset]:
+    """Return all files by path; the page itself is `/`, too."""
+    found = dict(_assets(resources.files("comet").joinpath("web"), ""))
+    return found | {"/": found[INDEX]}
+
+
+def _assets(folder: Traversable, path: str) -> list[tuple[str, Asset]]:
+    found: list[tuple[str, Asset]] = []
+    for one in folder.iterdir():
+        inner = f"{path}/{one.name}"
+        if one.is_dir():
+            found += _assets(one, inner)
+        elif (content_type := TYPES.get(inner[inner.rfind(".") :])) is not None:
+            found.append((inner, _asset(content_type, one.read_bytes())))
+    return found
+
+
+def _asset(content_type: str, body: bytes) -> Asset:
+    headers = {
+        "ETag": f'"{hashlib.sha256(body).hexdigest()[:24]}"',
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",  # the page's address may hold a token
+        "Access-Control-Allow-Origin": "*",
+    }
+    return Asset(content_type, body, headers)

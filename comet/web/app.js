@@ -1,0 +1,297 @@
+/**
+ * The page: connects what the client says with what is shown, and what one does with what the client is asked.
+ *
+ * client.js follows the rooms; room.js keeps what is shown of each; messages.js, sides.js, composer.js and connection.js
+ * show it; visitor.js knows who looks at it.
+ */
+
+import { ChatClient, Disconnected } from "./client.js";
+import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { by } from "./dom.js";
+import { Messages } from "./messages.js";
+import { Room } from "./room.js";
+import { drawMe, drawPeople, drawRooms, drawer, setUpDrawers } from "./sides.js";
+import { askName, canChange, remember, remembered, setUpTheme, whoAmI } from "./visitor.js";
+
+const FIRST_ROOM = "room_001";
+
+setUpTheme();
+setUpDrawers();
+const who = await whoAmI();
+const server = new URL("./", location.href);
+server.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+server.search = server.hash = "";
+
+const chat = new ChatClient(server.href, who);
+/** @type {Map<string, Room>} */
+const rooms = new Map();
+const known = new Set(); // ids of rooms that were live before
+/** @type {Room | null} */
+let open = null;
+let node = "";
+let refs = 0;
+
+const me = () => chat.me?.id ?? who.uid ?? "";
+const messages = new Messages({ me, older, seen, retry, discard: (room, one) => { room.drop(one); messages.schedule(); } });
+const composer = new Composer(send);
+const connection = new Connection({ retry: () => chat.retryNow(), again: () => location.reload() });
+
+// -- rooms --
+
+/** Follow a room, and show it if wanted. @param {string} id @param {boolean} [show] */
+function join(id, show = true) {
+  if (!rooms.has(id)) {
+    rooms.set(id, new Room(id));
+    chat.join(id).catch((fault) => notJoined(id, fault));
+    saveRooms();
+  }
+  if (show) choose(/** @type {Room} */ (rooms.get(id)));
+  else drawSides();
+}
+
+/** @param {string} id @param {Error} fault */
+function notJoined(id, fault) {
+  if (fault instanceof Disconnected || /** @type {any} */ (fault).code === "timeout") return; // it is tried on
+  forget(id);
+  by("join-fault").textContent = fault.message;
+}
+
+/** @param {Room | null} room */
+function choose(room) {
+  if (open && open !== room) {
+    open.newKey = null;
+    if (chat.rooms.has(open.id)) chat.watch(open.id, false);
+  }
+  open = room;
+  if (room && chat.rooms.has(room.id)) chat.watch(room.id);
+  by("title").textContent = room ? `# ${room.id}` : "ChatRoom";
+  by("leave").hidden = !room;
+  messages.open(room);
+  composer.open(room);
+  if (location.hash !== hashOf(room)) history.pushState(null, "", hashOf(room) || "./" + location.search);
+  if (document.body.dataset.drawer) drawer("");
+  if (room) seen(room);
+  drawSides();
+}
+
+/** @param {Room} room */
+function leave(room) {
+  chat.leave(room.id).catch(() => {}); // left or not, it is out of sight; a reload would join only what is listed
+  forget(room.id);
+}
+
+/** @param {string} id */
+function forget(id) {
+  rooms.delete(id);
+  known.delete(id);
+  saveRooms();
+  if (open?.id === id) choose(rooms.values().next().value ?? null);
+  else drawSides();
+}
+
+/** The open room's messages are before the reader's eyes. @param {Room} room */
+function seen(room) {
+  if (document.hidden || room !== open || !messages.atEnd) return;
+  room.unread = 0;
+  saveRead(room);
+  drawSides();
+}
+
+const saveRooms = () => remember({ rooms: [...rooms.keys()] });
+
+/** @param {Room} room */
+function saveRead(room) {
+  const position = chat.rooms.get(room.id);
+  if (position) remember({ read: { ...remembered().read, [room.id]: position } });
+}
+
+/** The room that the page's address names. */
+function addressed() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // a broken % in it
+  }
+}
+
+/** @param {Room | null} room */
+const hashOf = (room) => (room ? `#${encodeURIComponent(room.id)}` : "");
+
+function drawSides() {
+  drawRooms(rooms.values(), open, choose);
+  drawPeople(open, me());
+  const unread = [...rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+  document.title = `${unread > 0 ? `(${unread}) ` : ""}${open ? `#${open.id} · ` : ""}ChatRoom`;
+}
+
+// -- messages --
+
+/** @param {Room} room @param {string} content */
+function send(room, content) {
+  const one = room.send(`${me()}-${Date.now().toString(36)}-${refs++}`.slice(-100), content);
+  room.newKey = null;
+  transmit(room, one);
+  messages.draw();
+  messages.toEnd();
+}
+
+/** @param {Room} room @param {import("./room.js").Sending} one */
+function retry(room, one) {
+  one.status = "pending";
+  transmit(room, one);
+  messages.schedule();
+}
+
+/** @param {Room} room @param {import("./room.js").Sending} one */
+async function transmit(room, one) {
+  try {
+    room.acked(one, await chat.send(room.id, one.content, { ref: one.ref }));
+  } catch (fault) {
+    room.failed(one, `Not sent: ${/** @type {Error} */ (fault).message}`);
+  }
+  messages.schedule();
+}
+
+/** @param {Room} room */
+async function older(room) {
+  if (!chat.isLive(room.id)) return;
+  room.loading = true;
+  messages.schedule();
+  try {
+    const page = await chat.history(room.id, { before: room.oldestId });
+    room.addOlder(page.messages, (one) => one.user.id === me());
+    room.hasMore = page.hasMore;
+  } catch {
+    return; // not connected, or too slow: asked again on the next scroll, and when the room is live again
+  } finally {
+    room.loading = false;
+    messages.schedule();
+  }
+}
+
+chat.on("message", (message) => {
+  const room = rooms.get(message.room);
+  if (!room) return;
+  const own = message.user.id !== "" && message.user.id === me();
+  const key = room.add(message, own);
+  if (key === null) return;
+  if (room === open) messages.came();
+  if (own || message.recent) return;
+  if (room === open) by("news").textContent = `${message.user.username}: ${message.content}`;
+  if (room === open && !document.hidden && messages.atEnd) return;
+  if (room.unread === 0 && (room !== open || document.hidden)) room.newKey = key;
+  room.unread += 1;
+  soon();
+});
+
+chat.on("hole", ({ room }) => {
+  rooms.get(room)?.note("hole", "Some messages are missing here: the server no longer has them.");
+  messages.schedule();
+});
+
+chat.on("system", ({ text }) => {
+  open?.note("system", text);
+  messages.came();
+});
+
+// -- what becomes of the connection --
+
+chat.on("joined", ({ room: id, position, online }) => {
+  const room = rooms.get(id);
+  if (!room) return;
+  room.online = online;
+  if (!known.has(id)) {
+    known.add(id);
+    if (room === open) chat.watch(id);
+    const read = remembered().read?.[id];
+    if (read && room !== open) room.unread = Math.max(0, position.seq - read.seq);
+  }
+  if (room === open) seen(room);
+  soon();
+  showState();
+  messages.schedule();
+});
+
+chat.on("presence", ({ room: id, online, users }) => {
+  const room = rooms.get(id);
+  if (room) Object.assign(room, { online, users });
+  soon();
+});
+
+chat.on("removed", ({ room, reason }) => {
+  forget(room);
+  by("join-fault").textContent = `You are no longer in ${room}: ${reason}`;
+});
+
+chat.on("connecting", () => connection.connecting());
+chat.on("connected", (event) => {
+  node = event.node;
+  drawMe(event.user, canChange);
+  showState();
+});
+chat.on("reconnecting", ({ code, waitMs }) => connection.lost(code, waitMs));
+chat.on("closed", ({ code, reason }) => connection.ended(code, reason));
+
+function showState() {
+  if (!chat.connected) return;
+  if ([...rooms.keys()].every((id) => chat.isLive(id))) connection.live(node);
+  else connection.catchingUp();
+}
+
+let scheduled = false;
+/** Draw the sides soon: much may come at a time. */
+function soon() {
+  if (scheduled) return;
+  scheduled = true;
+  setTimeout(() => {
+    scheduled = false;
+    if (open) seen(open);
+    drawSides();
+  }, 50);
+}
+
+// -- what one does --
+
+by("join").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const input = by("join-room");
+  const id = input.value.trim().replace(/^#/, "").replace(/[\s,]+/g, "-");
+  if (!id) return;
+  input.value = by("join-fault").textContent = "";
+  join(id);
+});
+by("leave").addEventListener("click", () => open && leave(open));
+by("me").addEventListener("click", async () => {
+  await askName("Change your name", "Save");
+  location.reload();
+});
+addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!event.altKey || !step || rooms.size === 0) return;
+  event.preventDefault();
+  const all = [...rooms.values()];
+  choose(all[(all.indexOf(/** @type {Room} */ (open)) + step + all.length) % all.length]);
+});
+addEventListener("popstate", () => {
+  const id = addressed();
+  if (id && id !== open?.id) join(id);
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && open) {
+    messages.draw();
+    seen(open);
+  }
+});
+
+addEventListener("beforeunload", (event) => {
+  if (chat.unacked > 0) event.preventDefault(); // what is on its way would be lost
+});
+
+const first = addressed();
+const listed = remembered().rooms ?? [FIRST_ROOM];
+drawMe({ id: me(), username: who.name ?? "" }, canChange);
+for (const id of listed) join(id, false);
+if (first || listed.length > 0) join(first || listed[0]);
+else choose(null);
+chat.connect().catch((fault) => { if (!(fault instanceof Disconnected)) throw fault; });

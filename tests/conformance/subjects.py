@@ -1,0 +1,170 @@
+"""The clients that are held to the table: ours for Python in this process, ours for JavaScript in a Node of its own.
+
+The Node is the one that Playwright's package carries: it is there wherever the tests run, and has a global WebSocket.
+"""
+
+import asyncio
+import dataclasses
+import itertools
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import playwright
+
+from chatroom import client
+from common.errors import ChatError
+from tests.conformance.scenario import Fault
+
+NODE: Final = Path(playwright.__file__).parent / "driver" / "node"
+SUBJECT: Final = Path(__file__).with_name("subject.js")
+_SECONDS: Final = {"pingMs", "reconnectFirstMs", "reconnectCapMs", "ackTimeoutMs"}
+
+
+class PythonSubject:
+    """chatroom/client.py."""
+
+    def __init__(self) -> None:
+        self.chat: client.ChatClient | None = None
+        self._events: Any = None
+
+    async def enter(self, url: str, options: dict[str, Any]) -> None:
+        """Enter its context."""
+        self.chat = client.ChatClient(url, **dict(_option(*one) for one in options.items()))
+        self._events = aiter(self.chat)
+        await self._answered(self.chat.__aenter__())
+
+    async def ask(self, what: str, **how: Any) -> Any:
+        """Call the method of that name."""
+        chat = self.chat
+        assert chat is not None
+        match what:
+            case "send":
+                return await self._answered(chat.send(how["room"], how["content"], how["ref"]))
+            case "join":
+                since = client.Position(**how["since"]) if how["since"] else None
+                return await self._answered(chat.join(how["room"], since))
+            case "leave":
+                return await self._answered(chat.leave(how["room"]))
+            case "watch":
+                return await self._answered(chat.watch(how["room"]))
+            case _:
+                return await self._answered(chat.close())
+
+    async def event(self) -> dict[str, Any]:
+        """Read the next one; the end of the events is one, too."""
+        try:
+            event = await anext(self._events)
+        except StopAsyncIteration:
+            return {"type": "closed", "code": 1000}
+        except client.Disconnected as e:
+            return {"type": "closed", "code": e.code}
+        return {"type": type(event).__name__.lower(), **dataclasses.asdict(event)}
+
+    async def _answered(self, asking: Any) -> Any:
+        try:
+            answer = await asking
+        except (ChatError, client.Disconnected) as e:
+            raise Fault(e.code) from e
+        except TimeoutError as e:
+            raise Fault("timeout") from e
+        return dataclasses.asdict(answer) if dataclasses.is_dataclass(answer) else None  # type: ignore[arg-type]  # an instance
+
+
+def _option(name: str, value: Any) -> tuple[str, Any]:
+    """Return an option as the Python client has it: seconds, and words joined by underscores."""
+    if name in _SECONDS:
+        name, value = name.removesuffix("Ms") + "S", value / 1000
+    return "".join(f"_{one.lower()}" if one.isupper() else one for one in name), value
+
+
+class Node:
+    """One Node for many clients, one after the other, told what to do in lines of JSON (subject.js)."""
+
+    def __init__(self, running: asyncio.subprocess.Process) -> None:
+        self._running = running
+        self._ids = itertools.count()
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._events: dict[int, asyncio.Queue[dict[str, Any]]] = {}  # by client
+
+    async def read(self) -> None:
+        """Take what it says until it ends."""
+        assert self._running.stdout is not None
+        async for line in self._running.stdout:
+            said = json.loads(line)
+            if "event" in said:
+                self._events[said["client"]].put_nowait(said["event"])
+            elif "fault" in said:
+                self._answers.pop(said["id"]).set_exception(Fault(said["fault"]))
+            else:
+                self._answers.pop(said["id"]).set_result(said["answer"])
+
+    def ask(self, client: int, what: str, how: dict[str, Any]) -> asyncio.Future[Any]:
+        """Call a client's method; JavaScript takes what is missing for undefined."""
+        number = next(self._ids)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        chosen = {name: value for name, value in how.items() if value is not None}
+        assert self._running.stdin is not None
+        self._running.stdin.write(json.dumps({"id": number, "client": client, "what": what, **chosen}).encode() + b"\n")
+        return answer
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator["NodeSubject"]:
+        """Have a client while inside."""
+        number = next(self._ids)
+        events = self._events[number] = asyncio.Queue()
+        subject = NodeSubject(self, number, events)
+        try:
+            yield subject
+        finally:
+            await subject.ask("end")
+
+
+class NodeSubject:
+    """comet/web/client.js."""
+
+    def __init__(self, node: Node, number: int, events: asyncio.Queue[dict[str, Any]]) -> None:
+        self._node = node
+        self._number = number
+        self._events = events
+
+    def enter(self, url: str, options: dict[str, Any]) -> asyncio.Future[Any]:
+        """Make it and connect."""
+        return self.ask("enter", url=url, options=options)
+
+    def ask(self, what: str, **how: Any) -> asyncio.Future[Any]:
+        """Call the method of that name."""
+        return self._node.ask(self._number, what, how)
+
+    async def event(self) -> dict[str, Any]:
+        """Return the next one."""
+        return await self._events.get()
+
+
+@asynccontextmanager
+async def python() -> AsyncIterator[PythonSubject]:
+    """Have the Python client while inside."""
+    subject = PythonSubject()
+    try:
+        yield subject
+    finally:
+        if subject.chat is not None:
+            await subject.chat.close()
+
+
+@asynccontextmanager
+async def node() -> AsyncIterator[Node]:
+    """Run a Node while inside."""
+    pipe = asyncio.subprocess.PIPE
+    running = await asyncio.create_subprocess_exec(NODE, SUBJECT, stdin=pipe, stdout=pipe)
+    it = Node(running)
+    reading = asyncio.create_task(it.read())
+    try:
+        yield it
+    finally:
+        assert running.stdin is not None
+        running.stdin.close()  # it ends by itself
+        await running.wait()
+        await reading
