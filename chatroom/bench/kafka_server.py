@@ -38,7 +38,7 @@ class KafkaServer(Program):
     def answers(self) -> bool:
         """Bootstrap from it."""
         try:
-            _apart(probes.ask_kafka(self.brokers))
+            run_aside(probes.ask_kafka(self.brokers))
         except probes.NoAnswer:
             return False
         return True
@@ -46,7 +46,7 @@ class KafkaServer(Program):
     def create_topic(self, topic: str | None = None, partitions: int = PARTITIONS) -> str:
         """Create the topic, or one with a name of its own, and return its name."""
         topic = topic or f"t-{secrets.token_hex(6)}"
-        _apart(probes.ensure_topic(self.brokers, topic, partitions))
+        run_aside(probes.ensure_topic(self.brokers, topic, partitions))
         return topic
 
 
@@ -134,6 +134,6 @@ class ApacheKafka(KafkaServer):
         )
 
 
-def _apart(work: Coroutine[Any, Any, T]) -> T:
+def run_aside(work: Coroutine[Any, Any, T]) -> T:
     """Run it to its end on a loop of its own in another thread: one may run in this."""
     return _asker.submit(asyncio.run, work).result()

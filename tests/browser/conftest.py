@@ -15,10 +15,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
+from chatroom.bench.redis_server import RedisServer
 from chatroom.guard import Guard
 from tests.browser.window import Window
 from tests.support.comet_program import CometProgram
-from tests.support.redis_server import RedisServer
 
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS: Final = (

@@ -7,10 +7,10 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
+from chatroom.bench.free_ports import free_port
 from chatroom.client import ChatClient
 from tests.support.comet_program import CometProgram
 from tests.support.documented import example
-from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,12 +5,12 @@ import re
 import tempfile
 from pathlib import Path
 
+from chatroom.bench.redis_server import RedisServer
 from chatroom.client import ChatClient
 from chatroom.guard import Guard
 from chatroom.terminal.app import ChatApp
 from tests.support.comet_program import CometProgram
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
 
 PICTURE = Path(__file__).parents[2] / "docs" / "terminal.svg"
 ROOMS = ["room_001", "lobby", "releases"]

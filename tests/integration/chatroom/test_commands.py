@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.kafka_server import KafkaServer, run_aside
 from chatroom.guard import Guard
 from protos.job_pb2 import PushMsg
 from tests.support.comet_program import CometProgram
 from tests.support.commands import Following, chatroom, environ
-from tests.support.kafka_server import KafkaServer
-from tests.support.loops import run
-from tests.support.ports import free_port
 from tests.support.stack import Stack
 
 ROOM = "lobby"
@@ -140,15 +139,15 @@ def push(content: str) -> bytes:
 def test_topics_shows_the_last_records_and_those_that_come(kafka: KafkaServer, topic: str, guard: Guard) -> None:
     """Decoded, all of a batch, the dead letters among them as soon as their topic exists."""
     at = ["--kafka", kafka.brokers, "--topic", topic]
-    run(produce(kafka.brokers, topic, *(push(f"m{i}") for i in range(6))))
+    run_aside(produce(kafka.brokers, topic, *(push(f"m{i}") for i in range(6))))
     shown = [line.split("  ", 1)[1] for line in chatroom("topics", "-n", "4", *at).stdout.splitlines()]
     assert shown == [f"{topic}[0]@{i}  BROADCAST to everyone  m{i}" for i in range(2, 6)]
     with Following(guard, "topics", "-n", "1", "--follow", "--json", *at) as following:
         assert json.loads(following.lines(1)[0])["pushMsg"]["msg"] == "m5"
-        run(produce(kafka.brokers, topic, push("m6")))
+        run_aside(produce(kafka.brokers, topic, push("m6")))
         assert json.loads(following.lines(1)[0])["pushMsg"]["msg"] == "m6"
         kafka.create_topic(f"{topic}.dlq")
-        run(produce(kafka.brokers, f"{topic}.dlq", b"\xff", reason=b"nobody can read it"))
+        run_aside(produce(kafka.brokers, f"{topic}.dlq", b"\xff", reason=b"nobody can read it"))
         letter = json.loads(following.lines(1)[0])
         assert (letter["headers"], letter["value"]) == ({"reason": "nobody can read it"}, "ff")
         assert following.interrupt() == (130, "", [])

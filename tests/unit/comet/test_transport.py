@@ -12,8 +12,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from chatroom.bench.kafka_server import run_aside
 from comet.transport import SLICE_BYTES, Transport
-from tests.support import loops
 from tests.support.crowd import HANDSHAKE
 
 MOST_BYTES = 70_000
@@ -137,7 +137,7 @@ def test_frames_arrive_the_same_however_they_are_cut(drawn: list[int | bytes], c
             expected[-1] = (expected[-1][0] + bytes(event.data), True)
         elif event.opcode in {Opcode.TEXT, Opcode.BINARY}:
             expected.append((bytes(event.data), event.opcode is Opcode.TEXT))
-    session, tcp = loops.run(feed(b"".join(sent), cuts))
+    session, tcp = run_aside(feed(b"".join(sent), cuts))
     assert session.received == expected
     assert tcp.written.endswith(b"".join(reference.data_to_send()[1:]))
 
@@ -157,7 +157,7 @@ def test_frames_arrive_the_same_however_they_are_cut(drawn: list[int | bytes], c
 def test_what_the_protocol_forbids_ends_the_connection(bad: bytes, code: int) -> None:
     """Also behind frames that were taken past the library, and nothing that follows is heard."""
     good = frame(Opcode.TEXT, b"good")
-    session, tcp = loops.run(feed(good + good + bad + good, [20]))
+    session, tcp = run_aside(feed(good + good + bad + good, [20]))
     assert session.received == [(b"good", True)] * 2
     assert b"\x88" + bytes([len(tcp.written.rpartition(b"\x88")[2]) - 1]) + code.to_bytes(2) in tcp.written
 
