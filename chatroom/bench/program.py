@@ -16,7 +16,7 @@ from typing import Self
 from chatroom.guard import Guard
 from common.errors import StartupError
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 90.0
 ASK_AGAIN_S = 0.02
 STOP_TIMEOUT_S = 15.0
 
@@ -67,6 +67,7 @@ class Program:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._up():
             if time.monotonic() > deadline:
+                self.kill()
                 raise StartupError(f"{self.name} does not answer after {START_TIMEOUT_S:.0f} s\n{self.log[-2000:]}")
             time.sleep(ASK_AGAIN_S)
         return self
