@@ -6,6 +6,7 @@ from typing import Any, Final
 
 LEAST_RATE_SHARE: Final = 0.98  # of what is sent must be acked in the same time
 GROWTH_SHARE: Final = 0.02  # of the rate: what grows by less a second does so by chance
+TREND: Final = 0.5  # share of the ups and downs that must be the trend's, or it is chance: batches come and go
 LITTLE_S: Final = 0.25  # of the rate's messages may wait whatever the trend
 
 
@@ -37,6 +38,15 @@ def growth(points: Sequence[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / square if square else 0.0
 
 
+def steadiness(points: Sequence[tuple[float, float]]) -> float:
+    """Return how much of the points' ups and downs the line of `growth` explains, 0 to 1 (r squared)."""
+    mean_x = sum(x for x, _ in points) / len(points)
+    mean_y = sum(y for _, y in points) / len(points)
+    ups_and_downs = sum((y - mean_y) ** 2 for _, y in points)
+    explained = growth(points) ** 2 * sum((x - mean_x) ** 2 for x, _ in points)
+    return explained / ups_and_downs if ups_and_downs else 0.0
+
+
 def judge(rate: float, told: Mapping[str, Any], backlogs: Sequence[Backlog]) -> Verdict:
     """Judge a measurement by what the load told of it (traffic.py's answer) and what waited meanwhile."""
     series = {
@@ -62,7 +72,8 @@ def _faults(
     if told["acked"] < LEAST_RATE_SHARE * told["sent"]:
         found.append(f"only {told['acked'] / told['seconds']:,.0f}/s acked")
     for name, points in series.items():
-        if points and points[-1][1] > LITTLE_S * rate and slopes[name] > GROWTH_SHARE * rate:
+        much = points and points[-1][1] > LITTLE_S * rate
+        if much and slopes[name] > GROWTH_SHARE * rate and steadiness(points) > TREND:
             found.append(f"{name} grows by {slopes[name]:,.0f}/s")
     if not told["drained"]:
         found.append("not all sent was answered and delivered")

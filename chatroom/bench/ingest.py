@@ -17,14 +17,15 @@ from chatroom.bench.ledger import Books
 from chatroom.bench.load import PROCESSES, Outcome, load
 from chatroom.bench.measures import Spread
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rate_search import CLOSE, LEAST_RATE, RateSearch
+from chatroom.bench.rate_search import LEAST_RATE, RateSearch
 from chatroom.bench.rates import doubt, over, us_of, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.targets import TARGETS, Measured
 from chatroom.bench.traffic import TrafficPlan
 from chatroom.bench.where import largest_costs
 
-LOWER_TRIES: Final = 3  # rates at which the repetitions are tried
+LOWER: Final = 1.15
+LOWER_TRIES: Final = 4  # rates at which the repetitions are tried
 
 COLUMNS: Final = (
     "msg/s offered",
@@ -86,7 +87,7 @@ async def _repeat(lab: Lab, pipeline: Pipeline, plan: TrafficPlan, rate: float, 
         if not held.why_not:
             break
         options.progress.say(f"ingest: {rate:,.0f}/s does not hold: {held.why_not[:300]}")
-        rate /= CLOSE
+        rate /= LOWER
     return held
 
 

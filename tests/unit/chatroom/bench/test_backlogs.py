@@ -48,6 +48,11 @@ def test_a_backlog_that_is_there_but_does_not_grow_is_no_fault() -> None:
     assert judge(RATE, told(), looks(outbox=(400, 380, 410, 390))).why == ""
 
 
+def test_ups_and_downs_that_end_high_are_no_growth() -> None:
+    """A batch that has just come is not a trend, however steep the line through it."""
+    assert judge(RATE, told(), looks(outbox=(500, 0, 600, 20, 560, 0, 650), kafka=(0,) * 7)).why == ""
+
+
 def test_growth_is_the_slope_of_the_points() -> None:
     """By least squares; one point has none."""
     assert growth([(0, 1), (1, 3), (2, 5)]) == pytest.approx(2.0)
