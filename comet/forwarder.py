@@ -171,9 +171,9 @@ class Forwarder:
             if status in SETTLED:
                 dead = (reason or "Logic gave no reason") if status == "rejected" else ""
                 settled.setdefault(entry.shard, []).append((entry.entry_id, dead))
-        for shard, entries in settled.items():
-            metrics.FORWARD_DEAD.inc(sum(bool(reason) for _, reason in entries))
-            if not await self._outbox.remove(shard, entries):
+        metrics.FORWARD_DEAD.inc(sum(bool(reason) for entries in settled.values() for _, reason in entries))
+        if settled:
+            for shard in await self._outbox.remove(settled):
                 self._leases.lost(shard)
         return all(status in SETTLED for status, _ in outcomes)
 

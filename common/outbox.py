@@ -5,6 +5,7 @@ does with it: read from the head, remove after the answer. Removal is fenced: a 
 stopped removes nothing, whatever it still believes.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,6 @@ class Outbox:
         self._token = token  # made for this life of the node: nobody else's lease carries it
         self._hold = redis.register_script(_HOLD)
         self._release = redis.register_script(_RELEASE)
-        self._remove = redis.register_script(_REMOVE)
 
     async def hold(self, shard: int) -> bool:
         """Take or keep the shard's lease for LEASE_MS; whether it is ours now."""
@@ -90,13 +90,17 @@ class Outbox:
         found: Any = await self._redis.xread(streams, count=count, block=block_ms)
         return [_waiting(shard_of[key], *entry) for key, entries in found or () for entry in entries]
 
-    async def remove(self, shard: int, outcomes: list[tuple[bytes, str]]) -> bool:
-        """Remove entries, each with '' or the reason why it is a dead letter; False if the lease is another's now."""
-        arguments: list[Any] = [self._token, DEAD_LETTERS]
-        for outcome in outcomes:
-            arguments += outcome
-        script_keys = [keys.lease(shard), keys.outbox(shard), keys.outbox_dead(shard)]
-        return int(await self._remove(keys=script_keys, args=arguments)) >= 0
+    async def remove(self, outcomes: Mapping[int, Sequence[tuple[bytes, str]]]) -> list[int]:
+        """Remove entries by shard, each with '' or why it is a dead letter; return shards whose lease is another's now.
+
+        All shards share one round trip, and so one fsync.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for shard, entries in outcomes.items():
+            arguments = [value for entry in entries for value in entry]
+            shard_keys = (keys.lease(shard), keys.outbox(shard), keys.outbox_dead(shard))
+            pipeline.eval(_REMOVE, len(shard_keys), *shard_keys, self._token, DEAD_LETTERS, *arguments)
+        return [shard for shard, removed in zip(outcomes, await pipeline.execute(), strict=True) if int(removed) < 0]
 
     async def backlog(self) -> tuple[int, float]:
         """Return how many entries wait over all shards and the age of the oldest in seconds."""

@@ -17,7 +17,16 @@ from chatroom.bench.part import Options, Part
 from chatroom.bench.progress import Progress
 from common.errors import StartupError
 
-MODULES: Final = ("fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity")  # in the order of `all`; each has a PART
+MODULES: Final = (
+    "fanout",
+    "rooms",
+    "connections",
+    "latency",
+    "pushes",
+    "ingest",
+    "size",
+    "capacity",
+)  # in the order of `all`; each has a PART
 INTERRUPTED: Final = 130
 REPEAT: Final = 3
 

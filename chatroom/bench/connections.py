@@ -74,7 +74,9 @@ async def run(lab: Lab, options: Options) -> Result:
     returns: dict[Case, list[Came]] = {case: [] for case in cases if not case.deflate}
     for repetition in range(options.repeat):
         for case in cases:
-            options.progress.say(f"{clients:,} clients, {case.server} {case.what(clients)}, {repetition + 1} of {options.repeat}")
+            options.progress.say(
+                f"{clients:,} clients, {case.server} {case.what(clients)}, {repetition + 1} of {options.repeat}"
+            )
             came, back = await _measure(lab, case, clients)
             connects[case].append(came)
             if case in returns:
@@ -82,7 +84,11 @@ async def run(lab: Lab, options: Options) -> Result:
     rows = [_row(case, "connect", found) for case, found in connects.items()]
     rows += [_row(case, "all back at once", found) for case, found in returns.items()]
     idle = Spread.of(_kib(came) for came in connects[cases[0]]).median
-    less = () if clients == asked else (f"The limit of open files allows only {clients:,} of the {asked:,} clients asked for.",)
+    less = (
+        ()
+        if clients == asked
+        else (f"The limit of open files allows only {clients:,} of the {asked:,} clients asked for.",)
+    )
     return Result(
         "connections", f"{clients:,} connections", COLUMNS, rows, [Measured("idle_kib", idle, _why(idle, connects))],
         (*NOTES, *less),
@@ -104,11 +110,15 @@ async def _measure(lab: Lab, case: Case, clients: int) -> tuple[Came, Came]:
         taken = Memory(after.rss_bytes - before.rss_bytes, after.uss_bytes - before.uss_bytes)
         await one.crowd.ask(do="leave")
         await _write(authors, case)
-        back = Way(one.port, clients, "idle", case.rooms, clients, case.deflate, greeted=way.greeted, back=case.server == COMET)
+        back = Way(
+            one.port, clients, "idle", case.rooms, clients, case.deflate, greeted=way.greeted, back=case.server == COMET
+        )
         returned = await _come(one, back)
     recovered = returned.answer["recovered"]
     remark = f"**{clients - recovered:,} not recovered**" if back.back and recovered < clients else ""
-    return Came(came.clients, came.server_s, came.answer, taken), Came(clients, returned.server_s, returned.answer, None, remark)
+    return Came(came.clients, came.server_s, came.answer, taken), Came(
+        clients, returned.server_s, returned.answer, None, remark
+    )
 
 
 async def _come(one: Stand, way: Way) -> Came:

@@ -58,7 +58,9 @@ async def fan_out(
     """Measure all servers with so many clients, for each number of messages a flush. Raises StartupError."""
     cores = Cores.here()
     if fitting(clients) < clients:
-        raise StartupError(f"{clients:,} clients need as many open files: raise `ulimit -n`, or use --clients {fitting(clients)}")
+        raise StartupError(
+            f"{clients:,} clients need as many open files: raise `ulimit -n`, or use --clients {fitting(clients)}"
+        )
     found: list[Fan] = []
     async with AsyncExitStack() as stack:
         stands = [await stack.enter_async_context(stand(lab, cores, name)) for name in names]

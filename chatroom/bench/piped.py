@@ -28,7 +28,9 @@ class Died(RuntimeError):
 class Piped:
     """The asking end."""
 
-    def __init__(self, name: str, running: subprocess.Popen[bytes], answers: asyncio.StreamReader, said: IO[bytes]) -> None:
+    def __init__(
+        self, name: str, running: subprocess.Popen[bytes], answers: asyncio.StreamReader, said: IO[bytes]
+    ) -> None:
         self.name = name
         self._running = running
         self._answers = answers

@@ -1,7 +1,7 @@
 """Outboxes, leases and Logic as fakes, for unit tests of the forwarder and of the leases: no Redis, no HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, cast
 
@@ -51,17 +51,21 @@ class FakeOutbox:
         await self._answer()
         return [one for shard in shards for one in [e for e in self.entries if e.shard == shard][:count]]
 
-    async def remove(self, shard: int, outcomes: list[tuple[bytes, str]]) -> bool:
+    async def remove(self, outcomes: Mapping[int, Sequence[tuple[bytes, str]]]) -> list[int]:
         """As Outbox.remove."""
         await self._answer()
-        if self.holders.get(shard) != self.node:
-            return False
-        for entry_id, reason in outcomes:
-            for one in [e for e in self.entries if (e.shard, e.entry_id) == (shard, entry_id)]:
-                self.entries.remove(one)
-                if reason:
-                    self.dead.append((one, reason))
-        return True
+        lost = [shard for shard in outcomes if self.holders.get(shard) != self.node]
+        settled = {
+            (shard, entry_id): reason
+            for shard, entries in outcomes.items()
+            if shard not in lost
+            for entry_id, reason in entries
+        }
+        for one in [entry for entry in self.entries if (entry.shard, entry.entry_id) in settled]:
+            self.entries.remove(one)
+            if reason := settled[one.shard, one.entry_id]:
+                self.dead.append((one, reason))
+        return lost
 
 
 class FakeLeases:

@@ -120,9 +120,9 @@ async def test_what_was_answered_is_removed_and_the_rest_stays(outbox: Outbox, r
     """Whichever entries, in whichever order."""
     one, _, three = await put(redis, SHARD, "a", "b", "c")
     await outbox.hold(SHARD)
-    assert await outbox.remove(SHARD, [(three, ""), (one, "")])
+    assert await outbox.remove({SHARD: [(three, ""), (one, "")]}) == []
     assert [left.room for left in await outbox.read_heads([SHARD], 10, 10)] == [b"b"]
-    assert await outbox.remove(SHARD, [(one, "")])
+    assert await outbox.remove({SHARD: [(one, "")]}) == []
 
 
 async def test_what_was_refused_is_parked_with_its_reason(outbox: Outbox, redis: Redis) -> None:
@@ -130,7 +130,7 @@ async def test_what_was_refused_is_parked_with_its_reason(outbox: Outbox, redis:
     one, two = await put(redis, SHARD, "a", "b")
     await outbox.hold(SHARD)
     for _ in range(2):
-        assert await outbox.remove(SHARD, [(one, "content is too long"), (two, "")])
+        assert await outbox.remove({SHARD: [(one, "content is too long"), (two, "")]}) == []
     [dead] = await dead_letters(redis, SHARD)
     assert (dead["room"], dead["reason"], dead["count"]) == ("a", "content is too long", "2")
     assert await outbox.read_heads([SHARD], 10, 10) == []
@@ -144,8 +144,8 @@ async def test_who_lost_the_lease_removes_nothing(outbox: Outbox, other: Outbox,
     await redis.delete(keys.lease(SHARD))
     if taken:
         await other.hold(SHARD)
-    assert not await outbox.remove(SHARD, [(one, "")])
-    assert not await outbox.remove(SHARD, [(one, "reason")])
+    assert await outbox.remove({SHARD: [(one, "")]}) == [SHARD]
+    assert await outbox.remove({SHARD: [(one, "reason")]}) == [SHARD]
     assert await redis.xlen(keys.outbox(SHARD)) == 1
     assert await dead_letters(redis, SHARD) == []
 
@@ -161,10 +161,20 @@ async def test_the_outbox_can_be_emptied_while_redis_is_full(own_redis: RedisSer
         assert await outbox.hold(shard)
         assert await outbox.hold(shard)
         one, two = await outbox.read_heads([shard], 10, 100)
-        assert await outbox.remove(shard, [(one.entry_id, "reason"), (two.entry_id, "")])
+        assert await outbox.remove({shard: [(one.entry_id, "reason"), (two.entry_id, "")]}) == []
         assert await redis.xlen(keys.outbox(shard)) == 0
         assert len(await dead_letters(redis, shard)) == 1
         await outbox.release(shard)
+
+
+async def test_shards_are_removed_from_together(outbox: Outbox, other: Outbox, redis: Redis) -> None:
+    """What is another's is told and stays; the others' entries go."""
+    [mine] = await put(redis, SHARD, "a")
+    [theirs] = await put(redis, SHARD + 1, "b")
+    await outbox.hold(SHARD)
+    await other.hold(SHARD + 1)
+    assert await outbox.remove({SHARD: [(mine, "")], SHARD + 1: [(theirs, "")]}) == [SHARD + 1]
+    assert [left.room for left in await outbox.read_heads([SHARD, SHARD + 1], 10, 10)] == [b"b"]
 
 
 # -- measuring -----------------------------------------------------------------------------------------------------
