@@ -69,7 +69,9 @@ class Gateway:
         if self._most < self._settings.max_connections:
             log.warning("Open files are fewer than max_connections", connections=self._most)
         self._memory_bytes = memory.limit_bytes(self._settings.max_memory_bytes)
-        self._server = await asyncio.get_running_loop().create_server(lambda: Transport(self), sock=sock)
+        loop = asyncio.get_running_loop()
+        # Which listens once more, and with its own backlog of 100 would drop most of those who come back at once.
+        self._server = await loop.create_server(lambda: Transport(self), sock=sock, backlog=lifecycle.BACKLOG)
 
     async def run(self) -> None:
         """Look after the connections, forever."""

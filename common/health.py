@@ -77,7 +77,7 @@ async def serve(
     sock = lifecycle.listen(host, port, setting)
     try:
         await runner.setup()
-        await web.SockSite(runner, sock).start()
+        await web.SockSite(runner, sock, backlog=lifecycle.BACKLOG).start()
         yield
     finally:
         try:

@@ -13,10 +13,14 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Final
 
 import uvloop
 
 from common.errors import StartupError
+
+
+BACKLOG: Final = 4096  # connections that wait to be accepted: past it a client hears nothing and tries again after 1 s
 
 
 class Stop:
@@ -88,14 +92,14 @@ def leaves(group: BaseExceptionGroup[StartupError]) -> list[StartupError]:
     return [leaf for e in group.exceptions for leaf in (leaves(e) if isinstance(e, BaseExceptionGroup) else [e])]
 
 
-def listen(host: str, port: int, setting: str, *, backlog: int = 4096) -> socket.socket:
+def listen(host: str, port: int, setting: str) -> socket.socket:
     """Return a listening socket; raise StartupError naming the port and the setting to change where that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
-        sock.listen(backlog)
+        sock.listen(BACKLOG)
     except OSError as e:
         sock.close()
         raise StartupError(bind_fault(host, port, setting, e)) from e
