@@ -95,7 +95,9 @@ class Entrance:
                     if fd in self._coming:
                         self._go_on(self._coming[fd], event)
                 if time.monotonic() - self._began > GIVE_UP_S:
-                    raise RuntimeError(f"only {len(self._in)} of {way.clients} clients came in within {GIVE_UP_S:.0f} s")
+                    raise RuntimeError(
+                        f"only {len(self._in)} of {way.clients} clients came in within {GIVE_UP_S:.0f} s"
+                    )
         finally:
             self._epoll.close()
         socks = [self._in[k] for k in range(way.clients)]

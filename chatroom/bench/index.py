@@ -45,13 +45,19 @@ def _row(target: Target, measured: Measured | None, each: Mapping[str, Any]) -> 
     name = each["result"]["name"]
     value = f"[{figure(measured.value)} {target.unit}]({name}.md)".replace(" ]", "]")
     met = target.met_by(measured.value)
-    why = "; ".join(filter(None, ("" if met else measured.why, f"doubtful: {measured.doubt}" if measured.doubt else "")))
+    why = "; ".join(
+        filter(None, ("" if met else measured.why, f"doubtful: {measured.doubt}" if measured.doubt else ""))
+    )
     return [target.what, target.wanted, value, MET if met else FAILED, why]
 
 
 def _parts(kept: Sequence[Mapping[str, Any]]) -> str:
     rows = [
-        [f"[{one['result']['title']}]({one['result']['name']}.md)", f"`{one['bench']['command']}`", one["bench"]["date"]]
+        [
+            f"[{one['result']['title']}]({one['result']['name']}.md)",
+            f"`{one['bench']['command']}`",
+            one["bench"]["date"],
+        ]
         for one in kept
     ]
     where = dict.fromkeys(f"- {one['bench']['machine']}; {_versions(one['bench']['versions'])}" for one in kept)

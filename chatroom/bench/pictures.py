@@ -52,7 +52,15 @@ def draw(chart: Chart, path: Path) -> None:
 def _plot(axes: "Axes", chart: Chart) -> None:
     for i, series in enumerate(chart.series):
         colour = COLOURS[i % len(COLOURS)]
-        axes.plot(series.x, series.y, color=colour, linewidth=1.4, marker="o" if len(series.x) <= MARKED else "", markersize=3, label=series.label)
+        axes.plot(
+            series.x,
+            series.y,
+            color=colour,
+            linewidth=1.4,
+            marker="o" if len(series.x) <= MARKED else "",
+            markersize=3,
+            label=series.label,
+        )
         if series.low and series.high:
             axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.18, linewidth=0)
     if chart.log_x:
