@@ -38,6 +38,9 @@ chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker 
 bench: $(VENV)/.installed ## Measure what it costs and how fast it is; under 20 minutes (options: ARGS=--quick, under 5)
 	@$(BIN)/chatroom bench all $(ARGS)
 
+bench: $(VENV)/.installed ## Measure cost and speed against baselines, on real Redis and Apache Kafka (options: ARGS="--quick")
+	@$(BIN)/chatroom bench all $(ARGS)
+
 lint: $(VENV)/.installed ## Check style, types, imports and generated code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

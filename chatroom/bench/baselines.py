@@ -22,7 +22,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import uvloop
-import websockets
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from chatroom.bench import wire
@@ -104,7 +103,7 @@ def room_of(path: str) -> str:
 async def bare(sock: socket.socket, flush: Flush) -> None:
     """Serve bare sockets."""
     rooms: dict[str, list[asyncio.Transport]] = defaultdict(list)
-    await asyncio.get_running_loop().create_server(lambda: Bare(flush, rooms), sock=sock)
+    await asyncio.get_running_loop().create_server(lambda: Bare(flush, rooms), sock=sock, backlog=BACKLOG)
 
 
 async def broadcasting(sock: socket.socket, flush: Flush) -> None:
@@ -160,7 +159,7 @@ async def main(kind: str) -> None:
     sock.settimeout(0)
     flush = Flush()
     await KINDS[kind](sock, flush)
-    _say({"port": sock.getsockname()[1], "websockets": websockets.__version__})
+    _say({"port": sock.getsockname()[1]})
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

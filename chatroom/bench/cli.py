@@ -13,22 +13,16 @@ import uvloop
 
 from chatroom.bench import index, pictures, results
 from chatroom.bench.lab import Lab
+from chatroom.bench.measures import Unmeasured
 from chatroom.bench.part import Options, Part
 from chatroom.bench.progress import Progress
 from common.errors import StartupError
 
-MODULES: Final = (
-    "fanout",
-    "rooms",
-    "connections",
-    "latency",
-    "pushes",
-    "ingest",
-    "size",
-    "capacity",
-)  # in the order of `all`; each has a PART
+# In the order of `all`; each has a PART.
+MODULES: Final = ("fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity")
 INTERRUPTED: Final = 130
 REPEAT: Final = 3
+_NOT_OURS: Final = ", whose CPU is not measured then, instead of starting one."
 
 
 def parts() -> list[Part]:
@@ -39,15 +33,36 @@ def parts() -> list[Part]:
 def common_options(seconds: float | None) -> list[click.Option]:
     """Return what every part can be told. `seconds` is the default, None where each part has its own."""
     shown = "each part's own" if seconds is None else f"{seconds:g}"
+    folder = click.Path(file_okay=False, path_type=Path)
     return [
         click.Option(["--quick"], is_flag=True, help="One repetition of half the length, and fewer sizes."),
-        click.Option(["--repeat"], type=click.IntRange(1), help="Repetitions of each measurement.  [default: 3, or 1 with --quick]"),
-        click.Option(["--seconds"], type=click.FloatRange(0.1), help=f"Length of one measurement.  [default: {shown}, half of it with --quick]"),
-        click.Option(["--redis"], metavar="URL", help="Use this Redis, whose CPU is not measured then, instead of starting one."),
-        click.Option(["--kafka"], metavar="HOST:PORT", help="Use this Kafka, whose CPU is not measured then, instead of starting one."),
-        click.Option(["--set", "settings"], multiple=True, metavar="NAME=VALUE", help="Run services with this setting, such as CHAT_LOG_LEVEL=info."),
-        click.Option(["--out"], type=click.Path(file_okay=False, path_type=Path), default="bench/results", show_default=True, metavar="DIR", help="Where tables and pictures go."),
-    ]  # fmt: skip
+        click.Option(
+            ["--repeat"],
+            type=click.IntRange(1),
+            help=f"Repetitions of each measurement.  [default: {REPEAT}, or 1 with --quick]",
+        ),
+        click.Option(
+            ["--seconds"],
+            type=click.FloatRange(0.1),
+            help=f"Length of one measurement.  [default: {shown}, half of it with --quick]",
+        ),
+        click.Option(["--redis"], metavar="URL", help=f"Use this Redis{_NOT_OURS}"),
+        click.Option(["--kafka"], metavar="HOST:PORT", help=f"Use this Kafka{_NOT_OURS}"),
+        click.Option(
+            ["--set", "settings"],
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Run services with this setting, such as CHAT_LOG_LEVEL=info.",
+        ),
+        click.Option(
+            ["--out"],
+            type=folder,
+            default="bench/results",
+            show_default=True,
+            metavar="DIR",
+            help="Where tables and pictures go.",
+        ),
+    ]
 
 
 def group() -> click.Group:
@@ -97,7 +112,7 @@ def _run(  # noqa: PLR0913 - what every part can be told
     **own: Any,  # noqa: ANN401 - click has given each its type
 ) -> None:
     """Run these parts one after the other, each in a lab of its own, and write what they found."""
-    progress = Progress()
+    progress, failed = Progress(), False
     command = f"chatroom bench {' '.join(sys.argv[2:])}"
     try:
         pictures.check()
@@ -106,12 +121,14 @@ def _run(  # noqa: PLR0913 - what every part can be told
                 times = repeat or (1 if quick else REPEAT)
                 lasting = seconds or (part.seconds / 2 if quick else part.seconds)
                 options = Options(times, lasting, out, progress, _defaults(part) | own, command, quick)
-                runner.run(_measure(part, Lab(redis, kafka, _pairs(settings)), options))
+                failed |= not runner.run(_measured(part, Lab(redis, kafka, _pairs(settings)), options))
     except StartupError as e:
         raise click.ClickException(str(e)) from None
     except KeyboardInterrupt:
         click.echo("\nStopped; nothing is left running", err=True)
         sys.exit(INTERRUPTED)
+    if failed:
+        sys.exit(1)
 
 
 def _pairs(settings: Sequence[str]) -> dict[str, str]:
@@ -125,6 +142,16 @@ def _pairs(settings: Sequence[str]) -> dict[str, str]:
 def _defaults(part: Part) -> dict[str, Any]:
     context = click.Context(click.Command(part.name))
     return {str(option.name): option.get_default(context) for option in part.options}
+
+
+async def _measured(part: Part, lab: Lab, options: Options) -> bool:
+    """Measure a part; where that can't be done say so, and let the others go on."""
+    try:
+        await _measure(part, lab, options)
+    except Unmeasured as e:
+        click.echo(f"{part.name} could not be measured: {e}", err=True)
+        return False
+    return True
 
 
 async def _measure(part: Part, lab: Lab, options: Options) -> None:

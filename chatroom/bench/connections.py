@@ -1,7 +1,7 @@
 """Part `connections`: what an idle connection takes, what connecting costs, and how fast everybody is back.
 
-Each repetition has servers of its own, whose memory nobody used before. In Comet's rooms somebody has written before the
-clients come, and writes again while they are cut off; each of them must be told exactly that when it is back.
+Each repetition has servers of its own, whose memory nobody used before. In Comet's rooms somebody has written before
+the clients come, and writes again while they are cut off; each of them must be told exactly that when it is back.
 """
 
 import asyncio
@@ -25,17 +25,21 @@ COLUMNS: Final = (
     "Server", "What", "Clients", "KiB each", "KiB each, resident", "A second", "CPU us each", "Half in, s", "All in, s",
     "Connections tried", "Load's core busy, %", "Remarks",
 )  # fmt: skip
-SETTLE_S: Final = 2.0
 WRITTEN: Final = 5  # messages in each room before the clients come, and again while they are away
 AUTHOR_PERIOD_S: Final = 0.001
 AT_ONCE: Final = 200  # opening handshakes at the same time
 NOTES: Final = (
-    "Memory is what the server's process has for itself (USS) and what is resident (RSS), with all clients idle, less what it had before "
-    "they came, by client; the kernel's socket buffers are not in it. Comet's connections have a session, a user and a "
-    "room. `permessage-deflate offered` is what browsers do; Comet has it off by default.",
-    f"Clients connect {AT_ONCE} at a time. Those that come back do so all at once, after their connections were cut "
-    f"and {WRITTEN} messages were written to each room: for Comet one is back when it was told exactly those "
-    "(`recovered: true`), for `websockets.serve` when the handshake is over.",
+    (
+        "Memory is what the server's process has for itself (USS) and what is resident (RSS), with all clients idle, "
+        "less what it had before they came, by client; the kernel's socket buffers are not in it. Comet's connections "
+        "have a session, a user and a room. `permessage-deflate offered` is what browsers do; Comet has it off by "
+        "default."
+    ),
+    (
+        f"Clients connect {AT_ONCE} at a time. Those that come back do so all at once, after their connections were "
+        f"cut and {WRITTEN} messages were written to each room: for Comet one is back when it was told exactly those "
+        "(`recovered: true`), for `websockets.serve` when the handshake is over."
+    ),
 )
 
 
@@ -68,6 +72,8 @@ class Came:
 async def run(lab: Lab, options: Options) -> Result:
     """Measure all cases, repetition by repetition."""
     asked, rooms = options.own["clients"], options.own["rooms"]
+    if asked % rooms:
+        raise click.BadParameter(f"{asked} clients can't be spread evenly over {rooms} rooms")
     clients = fitting(asked) // rooms * rooms
     cases = [Case(COMET, 1), Case(COMET, rooms), Case(SERVE, 1), Case(SERVE, 1, deflate=True), Case(BARE, 1)]
     connects: dict[Case, list[Came]] = {case: [] for case in cases}
@@ -77,7 +83,7 @@ async def run(lab: Lab, options: Options) -> Result:
             options.progress.say(
                 f"{clients:,} clients, {case.server} {case.what(clients)}, {repetition + 1} of {options.repeat}"
             )
-            came, back = await _measure(lab, case, clients)
+            came, back = await _measure(lab, case, clients, options.seconds)
             connects[case].append(came)
             if case in returns:
                 returns[case].append(back)
@@ -90,22 +96,26 @@ async def run(lab: Lab, options: Options) -> Result:
         else (f"The limit of open files allows only {clients:,} of the {asked:,} clients asked for.",)
     )
     return Result(
-        "connections", f"{clients:,} connections", COLUMNS, rows, [Measured("idle_kib", idle, _why(idle, connects))],
+        "connections",
+        f"{clients:,} connections",
+        COLUMNS,
+        rows,
+        [Measured("idle_kib", idle, _why(idle, connects))],
         (*NOTES, *less),
-    )  # fmt: skip
+    )
 
 
-async def _measure(lab: Lab, case: Case, clients: int) -> tuple[Came, Came]:
-    """Let all in, take the memory, cut all off, and let all come back."""
+async def _measure(lab: Lab, case: Case, clients: int, settle_s: float) -> tuple[Came, Came]:
+    """Let all in, take the memory when they have been idle for a while, cut all off, and let all come back."""
     cores = Cores.here()
     async with stand(lab, cores, case.server) as one, piped(lab.guard, "crowd", core=cores.load) as authors:
         way = Way(one.port, clients, "idle", case.rooms, AT_ONCE, case.deflate, greeted=case.server != SERVE)
         await authors.ask(do="come", **asdict(Way(one.port, case.rooms, "idle", case.rooms, greeted=way.greeted)))
         await _write(authors, case)
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(settle_s)
         before = memory(one.pid)
         came = await _come(one, way)
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(settle_s)
         after = memory(one.pid)
         taken = Memory(after.rss_bytes - before.rss_bytes, after.uss_bytes - before.uss_bytes)
         await one.crowd.ask(do="leave")
@@ -172,10 +182,12 @@ PART: Final = Part(
     about="Memory of idle connections, what connecting costs, and how fast all are back after a cut.\n\n"
     "Against `websockets.serve` with its defaults.",
     example="chatroom bench connections --clients 1000 --rooms 100",
-    seconds=1.0,
+    seconds=2.0,
     run=run,
     options=(
         click.Option(["--clients"], type=click.IntRange(1), default=10_000, show_default=True, help="Connections."),
-        click.Option(["--rooms"], type=click.IntRange(1), default=1000, show_default=True, help="Rooms of the second case."),
+        click.Option(
+            ["--rooms"], type=click.IntRange(1), default=1000, show_default=True, help="Rooms of the second case."
+        ),
     ),
-)  # fmt: skip
+)

@@ -1,7 +1,7 @@
 """The two cores of a measurement: one for the server alone, one for all that loads it; and who else used them.
 
-Linux counts in /proc/stat what each core was busy with. What none of ours used is somebody else's, and a measurement that
-others disturbed is marked as such.
+Linux counts in /proc/stat what each core was busy with. What none of ours used is somebody else's, and a measurement
+that others disturbed is marked as such.
 """
 
 import os
@@ -43,5 +43,5 @@ def busy_seconds(core: int) -> float:
 
 def pin(pid: int, core: int) -> None:
     """Keep a program that runs already, with all its threads, on one core."""
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(thread), {core})
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})

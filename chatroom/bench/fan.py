@@ -1,7 +1,7 @@
 """Fan-out measured: Comet and its baselines loaded by turns, with the same clients, bytes and pace.
 
-The pace is found before: Comet's core is about half busy, the load's core not more than its share. A baseline that can't
-keep it up (`websockets.broadcast` with many messages a flush) is measured at half a core's own pace, and marked.
+The pace is found before: Comet's core is about half busy, the load's core not more than its share. A baseline that
+can't keep it up (`websockets.broadcast` with many messages a flush) has a pace of its own, and is marked.
 Neighbours: `stand.py` runs the servers, `fan_report.py` makes rows and pictures.
 """
 
@@ -18,10 +18,12 @@ from chatroom.bench.stand import BARE, BROADCAST, COMET, Load, Stand, Taken, fit
 from common.errors import StartupError
 
 BUSY: Final = 0.5  # of its core, the server
+KEEPS_UP: Final = 0.85  # of its core a baseline may use at Comet's pace
 LOAD_BUSY: Final = 0.75  # of its core, the load
 LEAST_PERIOD_S: Final = 0.0003
 CALIBRATION_S: Final = 1.0
-TRIES: Final = 5  # to see flushes alone, which a busy machine joins
+ONE_S: Final = 0.001  # in which one frame is sent
+TRIES: Final = 4  # to see flushes apart, which a busy machine joins
 JOINED: Final = 1.1  # flushes in a read, from which on it is worth telling
 GUESS_US: Final = (300, 8, 0.2)  # of CPU: a round, each client in it, each message to each client
 NAMES: Final = (COMET, BARE, BROADCAST)
@@ -48,13 +50,11 @@ class Fan:
 
     shape: Shape
     name: str
-    own_pace: bool  # it could not keep up with Comet's
+    own_pace: bool  # it could not keep Comet's up
     taken: list[Taken] = field(default_factory=list)
 
 
-async def fan_out(
-    lab: Lab, options: Options, clients: int, rooms: int, bursts: Sequence[int], names: Sequence[str] = NAMES
-) -> list[Fan]:
+async def fan_out(lab: Lab, options: Options, clients: int, rooms: int, bursts: Sequence[int]) -> list[Fan]:
     """Measure all servers with so many clients, for each number of messages a flush. Raises StartupError."""
     cores = Cores.here()
     if fitting(clients) < clients:
@@ -63,7 +63,7 @@ async def fan_out(
         )
     found: list[Fan] = []
     async with AsyncExitStack() as stack:
-        stands = [await stack.enter_async_context(stand(lab, cores, name)) for name in names]
+        stands = [await stack.enter_async_context(stand(lab, cores, name)) for name in NAMES]
         for one in stands:
             options.progress.say(f"{clients:,} clients connect to {one.name}")
             await one.come(Way(one.port, clients, f"fan-{clients}-{rooms}", rooms))
@@ -73,12 +73,13 @@ async def fan_out(
 
 
 async def _shape(stands: Sequence[Stand], options: Options, shape: Shape) -> list[Fan]:
-    period_s, flush = await record(stands[0], shape)
+    flush, period_s = await record(stands[0], shape), await pace(stands[0], shape, options)
     runs: list[tuple[Stand, float, Fan]] = []
     for one in stands:
         await one.replay(flush)
-        own_s = _half_busy(await _try(one, shape, period_s)) if one.name == BROADCAST else period_s
-        runs.append((one, max(own_s, period_s), Fan(shape, one.name, own_pace=own_s > period_s)))
+        own_s = await pace(one, shape, options, period_s) if one.name == BROADCAST else period_s
+        too_fast = own_s * BUSY > period_s * KEEPS_UP
+        runs.append((one, own_s if too_fast else period_s, Fan(shape, one.name, own_pace=too_fast)))
     for repetition in range(options.repeat):
         for one, pace_s, fan in runs:
             fan.taken.append(await one.load(Load(max(options.seconds, 3 * pace_s), pace_s, shape.burst)))
@@ -89,31 +90,24 @@ async def _shape(stands: Sequence[Stand], options: Options, shape: Shape) -> lis
     return [fan for _, _, fan in runs]
 
 
-async def record(comet: Stand, shape: Shape) -> tuple[float, str]:
-    """Return Comet's pace and one of its flushes, for the baselines to replay. Raises RuntimeError.
+async def record(comet: Stand, shape: Shape) -> str:
+    """Return one of Comet's flushes, for the baselines to replay."""
+    return (await comet.load(Load(ONE_S, 2 * ONE_S, shape.burst))).flush
+
+
+async def pace(one: Stand, shape: Shape, options: Options, least_s: float = 0.0) -> float:
+    """Return the pace at which the server is half busy, and the load not too much.
 
     A pace found while flushes were joined is too fast: they must be apart for what one costs to be seen.
     """
-    pace_s = 0.0
+    tried_s = max(least_s, shape.guessed_period_s)
     for _ in range(TRIES):
-        taken = await _try(comet, shape, pace_s)
-        pace_s = _half_busy(taken)
-        if taken.flush and taken.joined(shape.burst) < JOINED:
-            return pace_s, taken.flush
-        pace_s *= 2
-    if taken.flush:
-        return pace_s, taken.flush
-    raise RuntimeError(f"Comet never sent a flush of {shape.burst} messages alone: the machine is too busy")
-
-
-async def _try(one: Stand, shape: Shape, pace_s: float) -> Taken:
-    pace_s = max(pace_s, shape.guessed_period_s)
-    return await one.load(Load(max(CALIBRATION_S, 3 * pace_s), pace_s, shape.burst))
-
-
-def _half_busy(taken: Taken) -> float:
-    """Return the pace at which the server will be half busy, and the load not too much."""
-    return max(taken.server_s / taken.sent / BUSY, taken.load_s / taken.sent / LOAD_BUSY, LEAST_PERIOD_S)
+        taken = await one.load(Load(max(min(options.seconds, CALIBRATION_S), 3 * tried_s), tried_s, shape.burst))
+        busy_s = max(taken.server_s / taken.sent / BUSY, taken.load_s / taken.sent / LOAD_BUSY, LEAST_PERIOD_S)
+        if taken.joined(shape.burst) < JOINED:
+            break
+        tried_s = 2 * max(tried_s, busy_s)
+    return busy_s
 
 
 async def sweep(lab: Lab, options: Options, shape: Shape, shares: Sequence[float]) -> list[tuple[str, Taken]]:
@@ -124,11 +118,11 @@ async def sweep(lab: Lab, options: Options, shape: Shape, shares: Sequence[float
         stands = [await stack.enter_async_context(stand(lab, cores, name)) for name in (COMET, BARE)]
         for one in stands:
             await one.come(Way(one.port, shape.clients, f"sweep-{shape.burst}", shape.rooms))
-        half_s, flush = await record(stands[0], shape)
+        flush, half_s = await record(stands[0], shape), await pace(stands[0], shape, options)
         for one in stands:
             await one.replay(flush)
         for share in shares:
             options.progress.say(f"{shape.clients:,} x {shape.burst}: Comet's core busy for {share:.0%}")
-            for one in stands:
-                found.append((one.name, await one.load(Load(options.seconds, half_s * BUSY / share, shape.burst))))
+            load = Load(options.seconds, half_s * BUSY / share, shape.burst)
+            found += [(one.name, await one.load(load)) for one in stands]
     return found

@@ -8,7 +8,7 @@ from typing import Final
 
 from chatroom.bench.cores import Cores
 from chatroom.bench.crowd_connect import Way
-from chatroom.bench.fan import Shape, record
+from chatroom.bench.fan import Shape, pace
 from chatroom.bench.lab import Lab
 from chatroom.bench.part import Options
 from chatroom.bench.stand import Load, comet_stand
@@ -21,7 +21,7 @@ async def costs(lab: Lab, options: Options, shape: Shape, most: int = MOST) -> s
     options.progress.say(f"{shape.clients:,} x {shape.burst}: where Comet's CPU goes")
     async with comet_stand(lab, Cores.here(), profile=True) as one:
         await one.come(Way(one.port, shape.clients, f"costs-{shape.burst}", shape.rooms))
-        period_s, _ = await record(one, shape)
+        period_s = await pace(one, shape, options)
         comet = one.service
         assert comet is not None  # noqa: S101 - it is Comet's stand
         comet.begin_profile()

@@ -20,13 +20,17 @@ DISTURBED: Final = 0.05  # of both cores, used by programs that are not ours
 P50, P99 = POINTS.index(50), POINTS.index(99)
 TARGETS: Final = {Shape(1000, 1, 1): "fanout_1", Shape(1000, 1, 16): "fanout_16"}
 NOTES: Final = (
-    "CPU is all that the server's process used, user and system, while it was loaded. Latency is from the sender's write "
-    "to the receiver's read, taken at 200 clients spread evenly, and includes the time that the one load process "
-    "needs to read all others. Both servers get the same frames from the same sender at the same pace, at which "
-    f"Comet's core is {BUSY:.0%} busy, and the baselines send the very bytes that Comet was recorded to send; "
-    "what they lack is everything else: Redis, sessions, order.",
-    "`websockets.broadcast` is called once for each message. Where it can't keep up with Comet's pace it has its own, "
-    f"at which its core is {BUSY:.0%} busy.",
+    (
+        "CPU is all that the server's process used, user and system, while it was loaded. Latency is from the sender's "
+        "write to the receiver's read, taken at 200 clients spread evenly, and includes the time that the one load "
+        "program needs to read all others."
+    ),
+    (
+        "All servers get the same frames from the same sender at the same pace, at which Comet's core is "
+        f"{BUSY:.0%} busy, and the baselines send the very bytes that Comet was recorded to send; what they lack is "
+        "everything else: Redis, sessions, order. `websockets.broadcast` is called once for each message; where it "
+        f"can't keep Comet's pace up it has its own, at which its core is {BUSY:.0%} busy."
+    ),
 )
 
 

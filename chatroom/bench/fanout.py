@@ -1,5 +1,6 @@
 """Part `fanout`: what it costs to bring a room's messages to all of its clients."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -14,13 +15,14 @@ from chatroom.bench.targets import TARGETS
 
 CLIENTS: Final = (100, 1000, 10_000)
 BURSTS: Final = (1, 4, 16, 64)
+QUICK: Final = ((1000,), (1, 16))
 SWEPT: Final = Shape(1000, 1, 1)
 SHARES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 async def run(lab: Lab, options: Options) -> Result:
     """Measure all shapes asked for."""
-    clients, bursts = options.own["clients"], options.own["burst"]
+    clients, bursts = _sizes(options)
     fans: list[Fan] = []
     for count in clients:
         fans += await fan_out(lab, options, count, 1, bursts)
@@ -35,9 +37,23 @@ async def run(lab: Lab, options: Options) -> Result:
     missed = [one.key for one in targets if not bounds[one.key].met_by(one.value)]
     profiles = {key: await costs(lab, options, shape) for shape, key in fan_report.TARGETS.items() if key in missed}
     return Result(
-        "fanout", "Fan-out: one room, many clients", fan_report.COLUMNS, fan_report.rows(fans), targets, fan_report.NOTES,
-        charts, profiles,
-    )  # fmt: skip
+        "fanout",
+        "Fan-out: one room, many clients",
+        fan_report.COLUMNS,
+        fan_report.rows(fans),
+        targets,
+        fan_report.NOTES,
+        charts,
+        profiles,
+    )
+
+
+def _sizes(options: Options) -> tuple[Sequence[int], Sequence[int]]:
+    """Return how many clients and messages a flush to measure; a quick run leaves out what nobody asked for."""
+    clients, bursts = tuple(options.own["clients"]), tuple(options.own["burst"])
+    if options.quick and (clients, bursts) == (CLIENTS, BURSTS):
+        return QUICK
+    return clients, bursts
 
 
 PART: Final = Part(
@@ -48,7 +64,21 @@ PART: Final = Part(
     seconds=4.0,
     run=run,
     options=(
-        click.Option(["--clients"], type=click.IntRange(1), multiple=True, default=CLIENTS, show_default=True, help="Clients in the room (may be given again)."),
-        click.Option(["--burst"], type=click.IntRange(1, 100), multiple=True, default=BURSTS, show_default=True, help="Messages a flush (may be given again)."),
+        click.Option(
+            ["--clients"],
+            type=click.IntRange(1),
+            multiple=True,
+            default=CLIENTS,
+            show_default=True,
+            help="Clients in the room (may be given again).",
+        ),
+        click.Option(
+            ["--burst"],
+            type=click.IntRange(1, 100),
+            multiple=True,
+            default=BURSTS,
+            show_default=True,
+            help="Messages a flush (may be given again).",
+        ),
     ),
-)  # fmt: skip
+)

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from common.errors import StartupError
+
 KIB = 1024
+
+
+class Unmeasured(StartupError):
+    """Something could not be measured; the text says why."""
 
 
 def cpu_seconds(pid: int) -> float:

@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 
 import orjson
 
+from chatroom.bench.measures import Unmeasured
 from chatroom.bench.program import kept_on
 from chatroom.config import program_environ
 from chatroom.guard import Guard
@@ -21,7 +22,7 @@ ANSWER_TIMEOUT_S: Final = 180.0
 LINE_BYTES: Final = 1 << 24
 
 
-class Died(RuntimeError):
+class Died(Unmeasured):
     """The program ended instead of answering; the text is the end of what it wrote."""
 
 
@@ -80,6 +81,7 @@ async def piped(guard: Guard, module: str, *arguments: str, core: int | None = N
                 env=program_environ({}),
                 process_group=guard.group,
             )
+        assert running.stdin is not None  # noqa: S101 - made so
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(answers), running.stdout)
         try:
             yield Piped(module, running, answers, said)
@@ -87,3 +89,4 @@ async def piped(guard: Guard, module: str, *arguments: str, core: int | None = N
             running.kill()
             running.wait()
             transport.close()
+            running.stdin.close()

@@ -63,16 +63,19 @@ def text(result: Result) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Return a Markdown table, its cells padded so that it also reads well as it is."""
+    """Return a Markdown table, its cells padded so that it reads well as it is; text stands left, figures right."""
     cells = [list(columns), *([shown(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    left = [all(isinstance(row[i], str) for row in rows) for i in range(len(columns))]
-    lines = [
-        " | ".join(cell.ljust(width) if is_left else cell.rjust(width) for cell, width, is_left in zip(row, widths, left, strict=True))
-        for row in cells
-    ]  # fmt: skip
-    rule = "|".join(f":{'-' * (width + 1)}" if is_left else f"{'-' * (width + 1)}:" for width, is_left in zip(widths, left, strict=True))  # fmt: skip
-    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
+    lefts = [all(isinstance(row[i], str) for row in rows) for i in range(len(columns))]
+    sides = list(zip(widths, lefts, strict=True))
+    head, *lines = [" | ".join(map(_padded, row, sides)) for row in cells]
+    rule = "|".join(f":{'-' * (width + 1)}" if left else f"{'-' * (width + 1)}:" for width, left in sides)
+    return "\n".join([f"| {head} |", f"|{rule}|", *(f"| {line} |" for line in lines)])
+
+
+def _padded(cell: str, side: tuple[int, bool]) -> str:
+    width, left = side
+    return cell.ljust(width) if left else cell.rjust(width)
 
 
 def shown(cell: Cell) -> str:

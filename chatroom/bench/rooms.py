@@ -11,8 +11,8 @@ from chatroom.bench.part import Options, Part
 from chatroom.bench.results import Result
 
 NOTE: Final = (
-    "In a small room a message's way in (receiving it, storing it in Redis, PubSub, forwarding) costs more than bringing "
-    "it to ten clients; the baselines have no such way, so the ratio is not one of fan-out alone."
+    "In a small room a message's way in (receiving it, storing it in Redis, PubSub, forwarding) costs more than "
+    "bringing it to ten clients; the baselines have no such way, so the ratio is not one of fan-out alone."
 )
 
 
@@ -24,9 +24,14 @@ async def run(lab: Lab, options: Options) -> Result:
     fans = await fan_out(lab, options, clients, rooms, bursts)
     chart = fan_report.ages_chart("rooms-latency", fans, Shape(clients, rooms, bursts[0]))
     return Result(
-        "rooms", f"Many rooms: {clients:,} clients in {rooms:,} rooms", fan_report.COLUMNS, fan_report.rows(fans), (),
-        (*fan_report.NOTES, NOTE), [chart],
-    )  # fmt: skip
+        "rooms",
+        f"Many rooms: {clients:,} clients in {rooms:,} rooms",
+        fan_report.COLUMNS,
+        fan_report.rows(fans),
+        (),
+        (*fan_report.NOTES, NOTE),
+        [chart],
+    )
 
 
 PART: Final = Part(
@@ -36,8 +41,23 @@ PART: Final = Part(
     seconds=4.0,
     run=run,
     options=(
-        click.Option(["--clients"], type=click.IntRange(1), default=10_000, show_default=True, help="Clients, all together."),
-        click.Option(["--rooms"], type=click.IntRange(1), default=1000, show_default=True, help="Rooms that they are spread over."),
-        click.Option(["--burst"], type=click.IntRange(1, 100), multiple=True, default=(1, 16), show_default=True, help="Messages a flush (may be given again)."),
+        click.Option(
+            ["--clients"], type=click.IntRange(1), default=10_000, show_default=True, help="Clients, all together."
+        ),
+        click.Option(
+            ["--rooms"],
+            type=click.IntRange(1),
+            default=1000,
+            show_default=True,
+            help="Rooms that they are spread over.",
+        ),
+        click.Option(
+            ["--burst"],
+            type=click.IntRange(1, 100),
+            multiple=True,
+            default=(1, 16),
+            show_default=True,
+            help="Messages a flush (may be given again).",
+        ),
     ),
-)  # fmt: skip
+)

@@ -1,7 +1,7 @@
-"""Takes what Comet forwards, `python -m chatroom.bench.sink`: a Logic that says yes to everything, for parts that measure Comet.
+"""Takes what Comet forwards, `python -m chatroom.bench.sink`: a Logic that says yes to everything.
 
-So Comet forwards as in production, and its outbox doesn't grow, while no Kafka and no Job take CPU from what is measured.
-It says its port in a line of JSON.
+So Comet forwards as in production, and its outbox doesn't grow, while no Kafka and no Job take CPU from what is
+measured. It says its port in a line of JSON.
 """
 
 import asyncio

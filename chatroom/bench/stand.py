@@ -7,13 +7,13 @@ same time and are loaded by turns, so that a machine that drifts does so for all
 import resource
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from chatroom.bench.cores import Cores, busy_seconds, pin
 from chatroom.bench.crowd_connect import Way
 from chatroom.bench.lab import Lab
-from chatroom.bench.measures import cpu_seconds
+from chatroom.bench.measures import Unmeasured, cpu_seconds
 from chatroom.bench.piped import Piped, piped
 from chatroom.bench.service import Service
 from chatroom.ports import LOOPBACK
@@ -77,6 +77,9 @@ class Taken:
         return self.load_s / self.seconds
 
 
+_BROUGHT: Final = tuple(one.name for one in fields(Taken) if not one.name.endswith("_s"))
+
+
 @dataclass(slots=True)
 class Stand:
     """A server and its crowd."""
@@ -102,7 +105,7 @@ class Stand:
             await self.baseline.ask(flush=flush)
 
     async def load(self, load: Load) -> Taken:
-        """Load it and return what that took. Raises RuntimeError on an error frame."""
+        """Load it and return what that took. Raises Unmeasured on an error frame."""
         mine = (self.pid, self.crowd.pid, *self.beside)
         before = [cpu_seconds(pid) for pid in mine]
         cores = busy_seconds(self.cores.server), busy_seconds(self.cores.load)
@@ -110,12 +113,11 @@ class Stand:
         server_s, *load_s = (cpu_seconds(pid) - begun for pid, begun in zip(mine, before, strict=True))
         busy_s = busy_seconds(self.cores.server) + busy_seconds(self.cores.load) - sum(cores)
         if got["errors"]:
-            raise RuntimeError(f"{self.name} sent an error: {got['errors'][0]}")
+            raise Unmeasured(f"{self.name} sent an error: {got['errors'][0]}")
         if not got["messages"] or not got["ages_ms"]:
-            raise RuntimeError(f"{self.name} delivered nothing of {got['expected']} messages")
+            raise Unmeasured(f"{self.name} delivered nothing of {got['expected']} messages")
         others_s = max(0.0, busy_s - server_s - sum(load_s))
-        found = {name: got[name] for name in ("seconds", "sent", "messages", "expected", "reads", "received_bytes", "gone", "ages_ms", "flush")}  # fmt: skip
-        return Taken(server_s, sum(load_s), others_s, **found)
+        return Taken(server_s, sum(load_s), others_s, **{name: got[name] for name in _BROUGHT})
 
 
 @asynccontextmanager

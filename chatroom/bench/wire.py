@@ -18,7 +18,8 @@ ACCEPT: Final = base64.b64encode(
 ).decode()  # RFC 6455, 4.2.2
 DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"  # what browsers offer
 ANSWER: Final = (
-    f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
 ).encode()
 MARK: Final = b"~at~"
 DIGITS: Final = 19

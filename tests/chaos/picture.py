@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Patch
 
+from chatroom.bench.pictures import PALE, STYLE
 from tests.chaos.evidence import Evidence, Struck
 
 ROW_S: Final = 180
@@ -23,7 +24,7 @@ ROW_IN: Final = 2.8
 HEAD_IN, FOOT_IN, GAP_IN = 0.72, 0.55, 0.4
 LABELS_IN: Final = 0.85  # above a row's panels, for the faults' names
 
-ACKED, DELIVERED, INK, PALE = "#1f6f8b", "#5b8c5a", "#2b2d33", "#8a8f98"
+ACKED, DELIVERED = "#1f6f8b", "#5b8c5a"
 # What kinds of fault have in common, by the words in their names; each family has a colour of its own.
 FAMILIES: Final = (
     ("killed", ("kill",), "#d1495b"),
@@ -33,19 +34,6 @@ FAMILIES: Final = (
     ("restarted", ("restart",), "#4aa387"),
 )
 OTHER: Final = ("other", (), "#8a8f98")
-STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "path",  # looks the same wherever it is shown
-    "svg.hashsalt": "chaos",  # and the same evidence draws the same file
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.edgecolor": PALE,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": PALE,
-    "ytick.color": PALE,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-}
 
 
 def draw(run: Evidence, path: Path, title: str) -> None:

@@ -1,13 +1,12 @@
 """What people read of a run: `chaos.md` with the table, `chaos.svg` (picture.py), a line while it goes on."""
 
-import os
-import platform
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from chatroom.bench import machine
 from tests.chaos import picture
 from tests.chaos.checker import RULES
 from tests.chaos.evidence import Evidence
@@ -84,25 +83,10 @@ def _about(run: Evidence, seed: int, versions: Mapping[str, str], load: str) -> 
     began = datetime.fromtimestamp(run.began, UTC)
     lines = [
         f"- {began:%Y-%m-%d %H:%M} UTC, {run.ended - run.began:.0f} s, seed {seed}",
-        f"- {machine()}",
+        f"- {machine.describe()}",
         f"- {', '.join(f'{name} {number}' for name, number in versions.items())}",
     ]
     return "\n".join([*lines, f"- {load}"] if load else lines)
-
-
-def machine() -> str:
-    """Say what it ran on."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cpus} cores of {_cpu_model()}, {platform.system()} {platform.release()} ({platform.machine()})"
-
-
-def _cpu_model() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.processor() or "an unknown model",
-    )
 
 
 def _table(verdict: Verdict) -> str:

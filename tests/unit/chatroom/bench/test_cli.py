@@ -1,0 +1,73 @@
+"""The command line of the bench: every part, with an example, and faults in one line."""
+
+import re
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from chatroom.bench import cli, part
+from chatroom.bench.measures import Unmeasured
+
+
+def names() -> list[str]:
+    """Return the parts' names."""
+    return [one.name for one in cli.parts()]
+
+
+def test_all_parts_are_commands() -> None:
+    """Of the issue's table each bench, and `all`."""
+    assert set(cli.group().commands) == {"all", *names()}
+    assert {"fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity"} == set(names())
+
+
+@pytest.mark.parametrize("name", ["all", *names()])
+def test_help_has_defaults_and_an_example(name: str) -> None:
+    """Of the very command."""
+    said = CliRunner().invoke(cli.group(), [name, "--help"])
+    assert said.exit_code == 0
+    assert f"Example: chatroom bench {name}" in said.output
+    assert "bench/results" in said.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fanout", "--clients", "0"], "--clients"),
+        (["rooms", "--clients", "10", "--rooms", "4"], "10 clients can't be spread evenly over 4 rooms"),
+        (["connections", "--clients", "10", "--rooms", "4"], "10 clients can't be spread evenly over 4 rooms"),
+        (["fanout", "--set", "nonsense"], "--set takes a setting of a service"),
+        (["nothing"], "No such command"),
+    ],
+)
+def test_a_wrong_use_is_one_line(arguments: list[str], said: str) -> None:
+    """Said before anything is measured."""
+    done = CliRunner().invoke(cli.group(), arguments)
+    assert done.exit_code != 0
+    assert isinstance(done.exception, SystemExit)
+    assert re.search(f"^(Error|Usage).*{re.escape(said)}", done.output, re.MULTILINE | re.DOTALL)
+
+
+def test_a_part_that_cannot_be_measured_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and the command fails in the end."""
+    ran = []
+
+    async def fail(_lab: object, _options: part.Options) -> None:
+        raise Unmeasured("the machine is too busy")
+
+    async def run(_lab: object, _options: part.Options) -> None:
+        ran.append(True)
+        raise Unmeasured("likewise")
+
+    made = [part.Part(name, "Something", "", 1.0, work) for name, work in (("first", fail), ("second", run))]  # type: ignore[arg-type]  # no results
+    monkeypatch.setattr(cli, "parts", lambda: made)
+    done = CliRunner().invoke(cli.group(), ["all"])
+    assert done.exit_code == 1
+    assert "first could not be measured: the machine is too busy" in done.output
+    assert ran == [True]
+
+
+def test_options_are_clicks() -> None:
+    """A part's own defaults are what `all` runs it with."""
+    for one in cli.parts():
+        assert all(isinstance(option, click.Option) for option in one.options)
