@@ -35,12 +35,13 @@ chaos: $(VENV)/.installed ## Hurt the whole stack under load and account for eve
 chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker of `make chaos` must notice
 	@$(BIN)/python -m tests.chaos mutants $(ARGS)
 
-lint: $(VENV)/.installed ## Check style, types, imports and generated code
+lint: $(VENV)/.installed ## Check style, types, imports, generated code and Prometheus's rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.support.protos_unchanged
+	@$(BIN)/python -m tests.support.promtool
 
 format: $(VENV)/.installed ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
