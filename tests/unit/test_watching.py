@@ -11,15 +11,14 @@ import yaml
 
 from common.config import SERVICES
 from tests.support.dashboards import DASHBOARDS, Panel
-from tests.support.promtool import MISSING, PROMETHEUS, found, promtool
+from tests.support.prometheus import needs_prometheus
+from tests.support.promtool import PROMETHEUS, promtool
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 ALERTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
 CASES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.test.yml").read_text())["tests"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-
-needs_promtool = pytest.mark.skipif(not found(), reason=MISSING)
 
 
 def provisioning(path: str) -> Any:
@@ -119,14 +118,14 @@ def test_an_alert_is_shown_to_fire_and_to_be_quiet(alert: dict[str, Any]) -> Non
     assert not all(expected)
 
 
-@needs_promtool
+@needs_prometheus
 def test_the_rules_fire_when_they_should() -> None:
     """Promtool runs alerts.test.yml."""
     done = promtool("test", "rules", "alerts.test.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@needs_promtool
+@needs_prometheus
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_the_rules_tests_notice_an_alert_that_never_fires(alert: dict[str, Any], tmp_path: Path) -> None:
     """With its expression made impossible the same tests fail."""
