@@ -8,6 +8,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
@@ -132,6 +133,8 @@ class StackMaker(Protocol):
         kafka: KafkaServer | None = None,
         environ: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        program: Sequence[str] = ...,
+        cwd: Path | None = None,
         start: bool = True,
     ) -> Stack:
         """Return a stack."""
