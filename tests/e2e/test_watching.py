@@ -18,7 +18,7 @@ from tests.support.dashboards import DASHBOARDS
 from tests.support.eventually import eventually
 from tests.support.metrics import asample, until_sample
 from tests.support.prometheus import needs_prometheus
-from tests.support.scene import GATE_PAUSE_S, ROOM, Scene, playing, urls_of
+from tests.support.scene import ROOM, Scene, playing, urls_of
 
 TOLERANCE = 0.1
 WINDOW_S = 20.0  # at least: the first and the last scrape lie up to half a second within it
@@ -45,7 +45,7 @@ async def test_each_panel_shows_what_happened(make_stack: StackMaker, guard: Gua
         end = await Moment.take(scene)
         await scene.prometheus.scraped(*JOBS)
         account = Account(scene, begin, end)
-        assert account.quantile(0.99, "comet_forward_seconds") > GATE_PAUSE_S * 0.8  # its bucket begins at 0.05
+        assert account.quantile(0.99, "comet_forward_seconds")[0] > 0.05  # where the bucket of GATE_PAUSE_S begins
         await check(scene, {**overview(account), **services(account)}, time.time() - begin.time_s)
         assert set((await scene.prometheus.rules()).values()) == {"ok"}
 
@@ -107,12 +107,9 @@ async def agree(scene: Scene, title: str, expected: Shown, seconds: float = 60) 
 
 
 def near(value: float, expected: Expected) -> bool:
-    """Whether a value is within a tenth of what is expected. Where nothing was measured, both are NaN."""
-    if isinstance(expected, tuple):
-        return expected[0] * (1 - TOLERANCE) <= value <= expected[1] * (1 + TOLERANCE)
-    if math.isnan(value):
-        return math.isnan(expected) or not expected
-    return math.isclose(value, expected, rel_tol=TOLERANCE)
+    """Whether a value is within a tenth of what is expected; NaN, as of what was not measured, counts as nothing."""
+    low, high = expected if isinstance(expected, tuple) else (expected, expected)
+    return low * (1 - TOLERANCE) <= (0.0 if math.isnan(value) else value) <= high * (1 + TOLERANCE)
 
 
 async def check(scene: Scene, expected: dict[str, Shown], seconds: float) -> None:

@@ -17,6 +17,7 @@ from tests.support.scene import EMPTY, MEMBERS, ROOM, SLOW, STUCK, Scene
 # Messages for a Comet that is frozen: pushed, or past its life abandoned; delivered by whichever path is first.
 FROZEN = 20
 BY_CHANCE = (0, FROZEN)
+RANK_TOLERANCE = 0.05
 
 Expected = float | tuple[float, float]  # a number, or from and to where chance has a say
 Shown = Mapping[str, Expected]  # by legend; what is not named is 0
@@ -68,9 +69,16 @@ class Account:
         """Return a quantile of a histogram for each value of a label."""
         return {value: self.quantile(q, name, **{label: value}) for value in values}
 
-    def quantile(self, q: float, name: str, /, **labels: str) -> float:
-        """Return a quantile of what a histogram observed."""
-        return self.end.reading.quantile_since(self.begin.reading, q, name, **labels)
+    def quantile(self, q: float, name: str, /, **labels: str) -> tuple[float, float]:
+        """Return a quantile of what a histogram observed, from the rank just below to the one just above.
+
+        Prometheus extrapolates the rate of each bucket by itself, so that the rank is known to a few in a hundred.
+        """
+        low, high = (
+            self.end.reading.quantile_since(self.begin.reading, rank, name, **labels)
+            for rank in (q * (1 - RANK_TOLERANCE), min(1.0, q * (1 + RANK_TOLERANCE)))
+        )
+        return low, high
 
     @property
     def arrived(self) -> int:
