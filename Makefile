@@ -6,7 +6,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-kafka chaos chaos-mutants lint format protos lock clean
+.PHONY: help up test test-kafka chaos chaos-mutants lint format protos docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -49,6 +49,9 @@ format: $(VENV)/.installed ## Format the code
 
 protos: $(VENV)/.installed ## Regenerate the modules beside the .proto files
 	@$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=. --pyi_out=. --grpc_python_out=. --mypy_grpc_out=. protos/*.proto
+
+docs: $(VENV)/.installed ## Write the table of settings in docs/operations.md anew
+	@$(BIN)/python -m tests.support.settings_table
 
 lock: ## Pin all packages anew in requirements.txt (hashes, no index line)
 	@$(PYTHON) -m venv .cache/lock

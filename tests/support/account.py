@@ -72,13 +72,14 @@ class Account:
     def quantile(self, q: float, name: str, /, **labels: str) -> tuple[float, float]:
         """Return a quantile of what a histogram observed, from the rank just below to the one just above.
 
-        Prometheus extrapolates the rate of each bucket by itself, so that the rank is known to a few in a hundred.
+        Prometheus extrapolates the rate of each bucket by itself, and one that was empty before the window less than
+        the others: the rank is known to a few in a hundred, and past 1 lies the slowest that there was before.
         """
-        low, high = (
-            self.end.reading.quantile_since(self.begin.reading, rank, name, **labels)
-            for rank in (q * (1 - RANK_TOLERANCE), min(1.0, q * (1 + RANK_TOLERANCE)))
-        )
-        return low, high
+        now, before = self.end.reading, self.begin.reading
+        low = now.quantile_since(before, q * (1 - RANK_TOLERANCE), name, **labels)
+        if q * (1 + RANK_TOLERANCE) > 1:
+            return low, now.quantile_since(Reading({}, {}), 1, name, **labels)
+        return low, now.quantile_since(before, q * (1 + RANK_TOLERANCE), name, **labels)
 
     @property
     def arrived(self) -> int:
