@@ -356,3 +356,6 @@ async def test_what_redis_takes_and_what_it_may_lose_are_measured(kafka: KafkaSe
 
         await eventually(mended)
         assert (await logic.get("/readyz")).json["warnings"] == {}
+        await admin.execute_command("ACL", "SETUSER", "default", "-config")  # type: ignore[no-untyped-call]  # untyped in the library
+        await until_sample(url, "logic_redis_weak_settings", 1)
+        assert "unreadable" in (await logic.get("/readyz")).json["warnings"]["redis_config"]
