@@ -52,6 +52,7 @@ async def test_each_panel_shows_what_happened(make_stack: StackMaker, guard: Gua
 
 async def while_logic_is_shut_off(scene: Scene, count: int) -> None:
     """The outbox shows what was said meanwhile, and how old it is."""
+    await scene.settle()
     scene.gate.shut = True
     await scene.chat(count)
     url = urls_of(scene.stack)["comet"]
