@@ -6,7 +6,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-kafka chaos chaos-mutants bench lint format protos lock clean
+.PHONY: help up test test-kafka chaos chaos-mutants bench lint format protos docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -35,18 +35,16 @@ chaos: $(VENV)/.installed ## Hurt the whole stack under load and account for eve
 chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker of `make chaos` must notice
 	@$(BIN)/python -m tests.chaos mutants $(ARGS)
 
-bench: $(VENV)/.installed ## Measure what it costs and how fast it is; under 20 minutes (options: ARGS=--quick, under 5)
-	@$(BIN)/chatroom bench all $(ARGS)
-
 bench: $(VENV)/.installed ## Measure cost and speed against baselines, on real Redis and Apache Kafka (options: ARGS="--quick")
 	@$(BIN)/chatroom bench all $(ARGS)
 
-lint: $(VENV)/.installed ## Check style, types, imports and generated code
+lint: $(VENV)/.installed ## Check style, types, imports, generated code and Prometheus's rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.support.protos_unchanged
+	@$(BIN)/python -m tests.support.promtool
 
 format: $(VENV)/.installed ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -54,6 +52,9 @@ format: $(VENV)/.installed ## Format the code
 
 protos: $(VENV)/.installed ## Regenerate the modules beside the .proto files
 	@$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=. --pyi_out=. --grpc_python_out=. --mypy_grpc_out=. protos/*.proto
+
+docs: $(VENV)/.installed ## Write the table of settings in docs/operations.md anew
+	@$(BIN)/python -m tests.support.settings_table
 
 lock: ## Pin all packages anew in requirements.txt (hashes, no index line)
 	@$(PYTHON) -m venv .cache/lock

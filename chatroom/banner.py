@@ -8,13 +8,13 @@ from chatroom.plan import Service
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A Redis or Kafka: how to show its address, and what to know about it."""
+    """A Redis, Kafka or Prometheus: how to show its address, and what to know about it."""
 
     address: str
     about: str
 
 
-def banner(services: Sequence[Service], redis: Backend, kafka: Backend) -> str:
+def banner(services: Sequence[Service], redis: Backend, kafka: Backend, prometheus: Backend | None = None) -> str:
     """Return the banner."""
     comets = [service for service in services if service.module == "comet"]
     (logic,) = [service for service in services if service.module == "logic"]
@@ -26,9 +26,10 @@ def banner(services: Sequence[Service], redis: Backend, kafka: Backend) -> str:
         *(("Metrics", f"http://{service.shown(service.health_port)}/metrics", service.name) for service in services),
         ("Redis", redis.address, redis.about),
         ("Kafka", kafka.address, kafka.about),
+        *([("Prometheus", prometheus.address, prometheus.about)] if prometheus else []),
     ]
-    width = max(len(address) for _, address, _ in rows)
-    lines = [f"  {what:<8} {address:<{width}}  {about}".rstrip() for what, address, about in rows]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"  {what:<{widths[0]}}  {address:<{widths[1]}}  {about}".rstrip() for what, address, about in rows]
     return "\n".join(["", "ChatRoom is ready.", "", *lines, "", "Press Ctrl-C to stop.", ""])
 
 

@@ -75,8 +75,9 @@ def main() -> None:
     default=".chatroom",
     show_default=True,
     metavar="DIR",
-    help="Where the embedded Redis keeps its files.",
+    help="Where the embedded Redis, and Prometheus, keep their files.",
 )
+@click.option("--prometheus", is_flag=True, help="Start a Prometheus beside it, where one is installed.")
 @click.option("--log-level", type=_LEVELS, help="Least level that the services log.  [default: info]")
 def up(**options: Any) -> None:  # noqa: ANN401 - click has given each its type
     """Run the whole stack on this machine.

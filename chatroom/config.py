@@ -21,6 +21,7 @@ class Options:
     redis: str | None = None
     kafka: str | None = None
     log_level: str | None = None
+    prometheus: bool = False
 
 
 def with_environ(options: Options) -> Options:

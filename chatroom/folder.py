@@ -1,4 +1,4 @@
-"""The folder under which the embedded Redis keeps what it stored (`--data`): made, tried, and one stack's alone."""
+"""The folder where the servers of a stack keep what they stored (`--data`): made, tried, and one stack's alone."""
 
 import contextlib
 import errno

@@ -142,6 +142,11 @@ class Plan:
     own_redis: bool
     own_kafka: bool
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether anything that it starts needs the folder."""
+        return self.own_redis or self.options.prometheus
+
     def setting(self, name: str) -> str:
         """Return a setting that all services share, or Job's."""
         return str(self.services[-1].settings[name])

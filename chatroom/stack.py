@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from chatroom import embedded, plan, probes
+from chatroom import embedded, plan, probes, prometheus
 from chatroom.banner import Backend, banner
 from chatroom.child import Child, Spec
 from chatroom.config import on_terminal, server_environ, service_environ
@@ -26,7 +26,7 @@ SERVER_TIMEOUT_S = 30.0
 _SHOW_EVERY_S = 3.0
 _DRAIN_MARGIN_S = 5.0
 _PORT_TRIES = 5
-_STAGES = {"comet": 0, "logic": 1, "job": 2, "kafka": 3, "redis": 4}
+_STAGES = {"comet": 0, "logic": 1, "job": 2, "kafka": 3, "redis": 4, "prometheus": 5}
 _Ready = Callable[[int], Awaitable[None]]
 
 
@@ -56,7 +56,8 @@ class Stack:
             await self._embed_kafka()
         children = [self._supervisor.start(self._service_spec(service)) for service in self._plan.services]
         await self._in_time(children, READY_TIMEOUT_S)
-        self._console.block(banner(self._plan.services, self._redis, self._kafka))
+        watching = await self._watch() if self._plan.options.prometheus else None
+        self._console.block(banner(self._plan.services, self._redis, self._kafka, watching))
 
     async def _reach_redis(self) -> None:
         try:
@@ -101,6 +102,22 @@ class Stack:
         brokers = f"{LOOPBACK}:{await self._embed(spec, embedded.KAFKA_PORT)}"
         self._environ |= {"CHAT_KAFKA_BROKERS": brokers, **embedded.KAFKA_SETTINGS}
         self._kafka = Backend(brokers, "embedded, for development: it forgets everything when it stops")
+
+    async def _watch(self) -> Backend:
+        """Start Prometheus; its configuration is written anew each time, what it has stored stays."""
+        program, directory = prometheus.program(), self._plan.options.directory / "prometheus"
+        _make(directory)
+        (directory / "prometheus.yml").write_text(prometheus.configuration(self._plan.services), encoding="utf-8")
+
+        def spec(port: int) -> Spec:
+            async def ask(_pid: int) -> None:
+                await probes.ask_ready(f"http://{LOOPBACK}:{port}/-/ready")
+
+            argv = prometheus.argv(program, port, directory)
+            return _server("prometheus", argv, ask, hint=f"its files are in {directory}; {CHANGE}")
+
+        port = await self._embed(spec, prometheus.PORT)
+        return Backend(f"http://{LOOPBACK}:{port}", f"its files are in {directory}")
 
     async def _embed(self, spec: Callable[[int], Spec], usual: int) -> int:
         """Start an embedded server on its usual port or a free one, again if somebody was faster; return the port."""

@@ -12,7 +12,7 @@ import signal
 import sys
 from functools import partial
 
-from chatroom import embedded, folder, plan
+from chatroom import embedded, folder, plan, prometheus
 from chatroom.config import Options, wants_colour
 from chatroom.guard import Guard
 from chatroom.output import UP, Console
@@ -87,7 +87,9 @@ async def _run(options: Options) -> None:
         console.open()
         services = await _ask_services(options, wish)
         plan.check_ports(services)
-        console.expect([*(service.name for service in services), "kafka", "redis"])
+        console.expect(
+            [*(service.name for service in services), "kafka", "redis", *(["prometheus"] if options.prometheus else [])]
+        )
         await _hold(plan.plan(options, services), console, wish)
 
 
@@ -112,7 +114,7 @@ async def _hold(chosen: plan.Plan, console: Console, wish: Wish) -> None:
     _check_programs(chosen)
     taken = [service.port(name) for service in chosen.services for name in service.ports]
     with contextlib.ExitStack() as held:
-        lock = [held.enter_context(folder.taken(chosen.options.directory))] if chosen.own_redis else []
+        lock = [held.enter_context(folder.taken(chosen.options.directory))] if chosen.keeps_files else []
         wish.guard = held.enter_context(Guard(lock))
         claims = held.enter_context(Claims(taken))
         async with asyncio.TaskGroup() as tasks:
@@ -126,11 +128,13 @@ async def _hold(chosen: plan.Plan, console: Console, wish: Wish) -> None:
 
 
 def _check_programs(chosen: plan.Plan) -> None:
-    """Raise StartupError if a server to embed is missing."""
+    """Raise StartupError if a server to start is missing."""
     if chosen.own_redis:
         embedded.redis_program()
     if chosen.own_kafka:
         embedded.kafka_program()
+    if chosen.options.prometheus:
+        prometheus.program()
 
 
 async def _serve(stack: Stack, supervisor: Supervisor, wish: Wish) -> None:

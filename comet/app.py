@@ -90,7 +90,7 @@ class Comet:
             ):
                 await redis_client.check(self._redis, settings.redis_url)
                 await self._store.check_shards()
-                await redis_client.warn_of_weak_durability(self._redis, self._health)
+                await redis_client.look_at(self._redis, self._health)
                 await self._membership.join()
                 async with asyncio.TaskGroup() as tasks:
                     running = [tasks.create_task(work) for work in self._works()]

@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from common import errors
 from common.metrics import GRPC_CALLS, Counts, Histograms
 
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30)
@@ -26,6 +27,17 @@ REFUSED_SOCKETS = _REFUSED.labels("sockets")
 CLOSED = Counter("comet_closed_total", "WebSocket connections closed, by the code sent or received", ["code"])
 FRAMES_IN = Counts("comet_frames_received_total", "Frames from clients").labels()
 ERRORS = Counter("comet_errors_total", "error frames sent, by their code", ["code"])
+for _fault in (
+    errors.BadRequest,
+    errors.UnknownType,
+    errors.TooLarge,
+    errors.Forbidden,
+    errors.RateLimited,
+    errors.Overloaded,
+    errors.Unavailable,
+    errors.Internal,
+):
+    ERRORS.labels(_fault.code)  # present at 0 from the start: a rate does not see a series' first step
 
 _DELIVERIES = Counts(
     "comet_deliveries_total", "Messages that reached this node, by path and what became of them", ["path", "result"]

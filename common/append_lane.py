@@ -36,6 +36,7 @@ APPENDS = Counts("chat_appends_total", "Appends by outcome", ["result"])
 STORED, REPEATED, OVERLOADED, UNAVAILABLE = (
     APPENDS.labels(r) for r in ("stored", "repeat", "overloaded", "unavailable")
 )
+MESSAGES = Counter("chat_messages_stored_total", "Messages stored; an append may hold several")
 WAITING = Gauge("chat_appends_waiting", "Appends that wait for the pipeline in flight")
 WAITING_BYTES = Gauge("chat_appends_waiting_bytes", "Bytes of the appends that wait or are in flight")
 UNPUBLISHED = Counter(
@@ -199,12 +200,15 @@ def _answer(append: _Append, answer: Any) -> None:  # noqa: ANN401 - whatever th
         _refuse(append, fault)
         return
     repeat, ack, published = answer
+    appended = Appended.parse(ack, repeat=bool(repeat))
     (REPEATED if repeat else STORED).inc()
+    if not repeat:
+        MESSAGES.inc(len(appended.ids))
     if not published:
         UNPUBLISHED.inc()
     APPEND_SECONDS.observe(time.monotonic() - append.asked_at)
     if not append.future.done():  # who asked may have gone away meanwhile
-        append.future.set_result(Appended.parse(ack, repeat=bool(repeat)))
+        append.future.set_result(appended)
 
 
 def _refuse(append: _Append, fault: Overloaded | Unavailable) -> None:

@@ -19,7 +19,6 @@ import uvloop
 
 from common.errors import StartupError
 
-
 BACKLOG: Final = 4096  # connections that wait to be accepted: past it a client hears nothing and tries again after 1 s
 
 

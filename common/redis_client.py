@@ -1,7 +1,8 @@
 """Connections to Redis: one way to make them, with the timeouts that every await on Redis has."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -132,19 +133,53 @@ async def check(redis: Redis, url: str) -> None:
         raise StartupError(f"Redis at {shown} is version {version}, but 6.2 or newer is needed")
 
 
-async def warn_of_weak_durability(redis: Redis, health: Health) -> None:
-    """Say in the log and in /readyz where this Redis may lose what was acked, or has no bound that refuses writes."""
-    try:
-        found: dict[Any, Any] = {}
-        for name in ("appendonly", "appendfsync", "maxmemory-policy", "maxmemory"):
-            found |= await redis.config_get(name)
-    except RedisError as e:  # hosted ones hide CONFIG
-        found = {"config": f"unreadable ({e})"}
-    for name, value in found.items():
-        if name == "maxmemory":
-            if value == "0":
-                health.warnings["redis_maxmemory"] = "maxmemory is 0: Redis grows until the machine is full"
-        elif PROMISED.get(name) != value:
-            health.warnings[f"redis_{name}"] = f"{name} is {value}, promised is {PROMISED.get(name, 'readable')}"
-    if health.warnings:
-        log.warning("Redis is not run as promised: acked messages may be lost with it", **health.warnings)
+@dataclass(slots=True, frozen=True)
+class State:
+    """How a Redis is run: its memory, and by setting what is weaker than promised."""
+
+    memory_bytes: int
+    limit_bytes: int  # 0: none
+    weak: dict[str, str]
+
+
+async def look_at(redis: Redis, health: Health) -> State:
+    """Say in the log and in /readyz where this Redis may lose what was acked, or has no bound that refuses writes.
+
+    Whoever looks again takes back what was mended meanwhile. Raises what redis raises.
+    """
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.info("memory")
+    pipeline.config_get("append*")
+    memory, config = await pipeline.execute(raise_on_error=False)
+    if isinstance(memory, BaseException):
+        raise memory
+    found = {"maxmemory-policy": memory["maxmemory_policy"]}
+    found |= {"config": f"unreadable ({config})"} if isinstance(config, RedisError) else config  # hosted ones hide it
+    state = State(memory["used_memory"], memory["maxmemory"], _weaknesses(found, memory["maxmemory"]))
+    _warn(state.weak, health)
+    return state
+
+
+def _weaknesses(found: Mapping[str, str], limit_bytes: int) -> dict[str, str]:
+    promised = {**PROMISED, "config": "readable"}
+    weak = {
+        f"redis_{name}": f"{name} is {value}, promised is {promised[name]}"
+        for name, value in found.items()
+        if value != promised.get(name, value)
+    }
+    if not limit_bytes:
+        weak["redis_maxmemory"] = "maxmemory is 0: Redis grows until the machine is full"
+    return weak
+
+
+def _warn(weak: Mapping[str, str], health: Health) -> None:
+    told = {name: text for name, text in health.warnings.items() if name.startswith("redis_")}
+    if told == weak:
+        return
+    for name in told:
+        del health.warnings[name]
+    health.warnings.update(weak)
+    if weak:
+        log.warning("Redis is not run as promised: acked messages may be lost with it", **weak)
+    else:
+        log.info("Redis is run as promised again")

@@ -20,6 +20,9 @@ PRODUCE_WAITING_BYTES = Gauge("logic_produce_waiting_bytes", "Bytes that wait fo
 PRODUCERS_REPLACED = Counter("logic_producers_replaced_total", "Kafka producers that could not go on")
 KAFKA_UP = Gauge("logic_kafka_up", "Whether Kafka can be written to")
 REDIS_UP = Gauge("logic_redis_up", "Whether Redis answers")
+REDIS_MEMORY = Gauge("logic_redis_memory_bytes", "Memory that Redis takes")
+REDIS_MEMORY_LIMIT = Gauge("logic_redis_memory_limit_bytes", "Redis's maxmemory, past which it refuses; 0: none")
+REDIS_WEAK = Gauge("logic_redis_weak_settings", "Settings of Redis weaker than promised; /readyz names them")
 
 IN_FLIGHT = Gauge("logic_requests_in_flight", "HTTP requests in work")
 REQUESTS = Counter("logic_requests_total", "HTTP requests answered, by operation and status", ["operation", "status"])

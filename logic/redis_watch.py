@@ -14,7 +14,7 @@ from common import logs, redis_client, shards
 from common.errors import StartupError, Unavailable
 from common.health import Health
 from logic.config import Settings
-from logic.metrics import REDIS_UP
+from logic.metrics import REDIS_MEMORY, REDIS_MEMORY_LIMIT, REDIS_UP, REDIS_WEAK
 
 NAME = "redis"
 
@@ -56,12 +56,15 @@ class RedisWatch:
             await asyncio.sleep(self._settings.check_seconds)
 
     async def _look(self) -> None:
-        await self._redis.ping()
+        await self._redis.ping()  # an error while it still loads its files, which INFO is not
         if not self._checked:
             await redis_client.check(self._redis, self._settings.redis_url)
             await shards.check(self._redis, self._settings.shards)
-            await redis_client.warn_of_weak_durability(self._redis, self._health)
             self._checked = True
+        state = await redis_client.look_at(self._redis, self._health)
+        REDIS_MEMORY.set(state.memory_bytes)
+        REDIS_MEMORY_LIMIT.set(state.limit_bytes)
+        REDIS_WEAK.set(len(state.weak))
 
     def _away(self, error: BaseException) -> None:
         self._checked = False  # another one may come back

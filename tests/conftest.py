@@ -143,6 +143,8 @@ class StackMaker(Protocol):
         kafka: KafkaServer | None = None,
         environ: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        program: Sequence[str] = ...,
+        cwd: Path | None = None,
         start: bool = True,
     ) -> Stack:
         """Return a stack."""

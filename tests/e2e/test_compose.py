@@ -94,10 +94,11 @@ def consumed(stack: Stack) -> str:
 
 
 def dashboard_queries() -> list[str]:
-    """Return the queries of the dashboard as Grafana provisioned it."""
+    """Return the queries of the seed as Grafana provisioned them."""
     answer = get(3000, "/api/dashboards/uid/chatroom")
     panels = json.loads(answer)["dashboard"]["panels"] if answer else []
-    return [target["expr"] for panel in panels for target in panel["targets"]]
+    seed = [panel for panel in panels if panel["title"].startswith("Forward to Logic")]
+    return [target["expr"] for panel in seed for target in panel["targets"]]
 
 
 def push_comes(client: ClientConnection) -> bool:
@@ -117,12 +118,21 @@ def check_chat(stack: Stack) -> None:
         wait_until(lambda: push_comes(client), PUSH_TIMEOUT_S, lambda: f"a push\n{stack.logs('job')[-4000:]}", PAUSE_S)
 
 
+def rules() -> list[str]:
+    """Return the names of the alerts that Prometheus evaluates without a fault."""
+    answer = get(9090, "/api/v1/rules")
+    groups = json.loads(answer)["data"]["groups"] if answer else []
+    return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "ok"]
+
+
 def check_seen(stack: Stack) -> None:
-    """Prometheus scrapes all three services, and each query of Grafana's dashboard finds its metric."""
+    """Prometheus scrapes all three services and knows the alerts; Grafana has both dashboards, with what they show."""
     wait_until(lambda: up_targets() >= set(SERVICES), SCRAPE_TIMEOUT_S, lambda: f"up, but only {up_targets()}", PAUSE_S)
     wait_until(dashboard_queries, SCRAPE_TIMEOUT_S, lambda: f"a dashboard\n{stack.logs('grafana')[-4000:]}", PAUSE_S)
     queries = dashboard_queries()
     wait_until(lambda: all(map(series, queries)), SCRAPE_TIMEOUT_S, lambda: f"series for {queries}", PAUSE_S)
+    assert get(3000, "/api/dashboards/uid/chatroom-services")
+    wait_until(lambda: "ServiceDown" in rules(), SCRAPE_TIMEOUT_S, lambda: f"alerts, but only {rules()}", PAUSE_S)
 
 
 def check_history() -> None:

@@ -8,6 +8,7 @@ import urllib.request
 
 from tests.conftest import StackMaker
 from tests.support import loops
+from tests.support.prometheus import needs_prometheus
 from tests.support.stack import Stack, wait_gone
 
 SERVICES = ("comet", "logic", "job")
@@ -125,3 +126,25 @@ def test_a_port_in_use_is_one_line(make_stack: StackMaker) -> None:
     (line,) = said(stack)
     assert f"port {port}" in line
     assert "COMET_METRICS_PORT" in line
+
+
+def scraped(stack: Stack) -> dict[str, str]:
+    """Return the health of what the stack's Prometheus scrapes, by address."""
+    base = stack.wait_for_line(r"^  Prometheus +(\S+)")[1]
+    with urllib.request.urlopen(f"{base}/api/v1/targets", timeout=10) as answer:  # noqa: S310 - our own http URL
+        targets = json.load(answer)["data"]["activeTargets"]
+    return {target["labels"]["instance"]: target["health"] for target in targets}
+
+
+@needs_prometheus
+def test_a_prometheus_beside_it_scrapes_all_services(make_stack: StackMaker) -> None:
+    """`--prometheus`: named in the banner, its data under --data, each node and service a target; it ends with them."""
+    stack = make_stack(comets=2, options=["--prometheus"])
+    urls = [stack.metrics_url(0), stack.metrics_url(1), f"{stack.logic_url}/metrics", stack.job_metrics_url]
+    expected = {url.removeprefix("http://").removesuffix("/metrics"): "up" for url in urls}
+    loops.wait_until(lambda: scraped(stack) == expected, 20, lambda: f"{expected}, but {scraped(stack)}")
+    assert (stack.directory / "prometheus" / "data").is_dir()
+    pids = stack.pids()
+    assert stack.stop() == 0
+    stack.wait_for_line(r"up +\| prometheus ended with exit code 0")
+    wait_gone(pids)

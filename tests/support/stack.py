@@ -30,7 +30,10 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Stack:
-    """One `chatroom up`. `redis` and `kafka` are servers to use instead of embedded ones; `environ` adds settings."""
+    """One `chatroom up`. `redis` and `kafka` are servers to use instead of embedded ones; `environ` adds settings.
+
+    `program` is the installed command to run, if not the tree's, and `cwd` where it is run.
+    """
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own, named by those who make it
         self,
@@ -42,6 +45,8 @@ class Stack:
         kafka: KafkaServer | None = None,
         environ: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        program: Sequence[str] = (sys.executable, "-m", "chatroom"),
+        cwd: Path | None = None,
     ) -> None:
         leave_usual_ports(embedded.REDIS_PORT, embedded.KAFKA_PORT)
         self.directory = directory
@@ -58,6 +63,8 @@ class Stack:
         self._logic_port, self._job_port = free_port(), free_port()
         self._environ = dict(environ or {})
         self._options = list(options)
+        self._program = program
+        self._cwd = cwd
         self._more = threading.Condition()
         self._unread = threading.Event()
         self._running: subprocess.Popen[str] | None = None
@@ -120,6 +127,7 @@ class Stack:
             text=True,
             errors="replace",
             env=self.environ(),
+            cwd=self._cwd,
             process_group=self._guard.group,
         )
         threading.Thread(target=self._read, args=(self._running,), daemon=True).start()
@@ -138,7 +146,7 @@ class Stack:
             options += ["--redis", self._redis.url]
         if self._kafka:
             options += ["--kafka", self._kafka.brokers]
-        return [sys.executable, "-m", "chatroom", "up", *options, *self._options]
+        return [*self._program, "up", *options, *self._options]
 
     def environ(self) -> dict[str, str]:
         """Return its environment: nothing of the developer's own settings."""

@@ -1,6 +1,5 @@
 """deploy/ and docker-compose.yml hold together: with each other, the services' settings and their metrics."""
 
-import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +13,6 @@ from common.config import SERVICES, Shared
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/chatroom.json").read_text())
 CONFIG = "/etc/chatroom/conf.conf"
 
 # The ports of the seed, and what is reached beside them.
@@ -50,11 +48,6 @@ def in_compose(service: str) -> Any:
     own = COMPOSE["services"][service]
     options = [str(DEPLOY / "conf.conf") if word == CONFIG else word for word in own["command"][1:]]
     return settings_class(service).load(options, own["environment"])
-
-
-def exprs() -> list[str]:
-    """Return the queries of the dashboard."""
-    return [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
 
 def test_every_port_of_the_seed_is_published_under_its_own_number() -> None:
@@ -179,32 +172,6 @@ def test_images_are_pinned() -> None:
     """Each image from elsewhere has a tag with a version."""
     images = {service["image"] for service in COMPOSE["services"].values() if "image" in service}
     assert all(re.search(r":v?\d+\.\d+\.\d+", image) for image in images), images
-
-
-def test_the_dashboard_has_the_seeds_two_panels() -> None:
-    """The success rate, success / (success + failed), and the rate of successes over a minute."""
-    call = 'grpc_calls_total{service="comet",name="logic_forward",status="%s"}'
-    success, failed = call % "success", call % "failed"
-    assert exprs()[:2] == [f"sum({success}) / (sum({success}) + sum({failed}))", f"rate({success}[1m])"]
-
-
-def test_the_dashboard_asks_for_metrics_that_exist() -> None:
-    """Each name in a query is exported by a service, with a part that the query asks for."""
-    exported = "".join(path.read_text() for part in ("common", *SERVICES) for path in (ROOT / part).glob("*.py"))
-    names = set(re.findall(r"\b(?:grpc_calls|comet|logic|job)_\w+", re.sub(r"\{.*?\}", "", " ".join(exprs()))))
-    assert names
-    assert [
-        name for name in names if not re.search(rf'"{re.sub("_(total|bucket)$", "", name)}(_total)?"', exported)
-    ] == []
-
-
-def test_grafana_is_given_the_source_that_the_dashboard_names() -> None:
-    """One source, by the uid of every panel, at Prometheus's port; one folder, where the dashboard is mounted."""
-    (source,) = read("grafana/provisioning/datasources/prometheus.yml")["datasources"]
-    assert {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]} == {source["uid"]}
-    assert source["url"] == "http://prometheus:9090"
-    (provider,) = read("grafana/provisioning/dashboards/chatroom.yml")["providers"]
-    assert f"./deploy/grafana/dashboards:{provider['options']['path']}:ro" in COMPOSE["services"]["grafana"]["volumes"]
 
 
 def test_the_image_installs_what_the_tests_ran_with() -> None:

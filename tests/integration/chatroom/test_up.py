@@ -309,3 +309,13 @@ def test_a_reader_that_leaves_stops_the_stack(make_up: UpMaker) -> None:
     stack.close_output()
     stack.kill("job")  # makes it say something
     wait_gone([stack.pid, *pids], 20)
+
+
+def test_a_missing_prometheus_is_one_line(make_up: UpMaker) -> None:
+    """What to install, or what to leave out; exit 1 before anything starts."""
+    stack = make_up(options=["--prometheus"], environ={"PATH": "/nowhere"}, start=False)
+    assert stack.launch().wait() == 1
+    (line,) = said(stack)
+    assert "no prometheus is on the PATH" in line
+    assert "--prometheus" in line
+    assert "started (pid" not in "\n".join(stack.lines)

@@ -21,7 +21,7 @@ from logic.replies import Error
 from protos.job_pb2 import PushMsg
 from tests.integration.logic.running import Answer, Logic, Topic, backend_send, comet_send, running, settings_of
 from tests.support.eventually import eventually
-from tests.support.metrics import until_sample
+from tests.support.metrics import asample, until_sample
 
 
 def _is_refusal(answer: Answer, code: str = "unavailable") -> bool:
@@ -330,3 +330,32 @@ async def test_past_the_queues_bytes_sends_are_refused_as_overloaded(own_kafka: 
             assert _is_refusal(await logic.post("/logic/send", backend_send("room", "x")), "overloaded")
         assert (await waiting).status == 200
         assert (await logic.get("/logic/rooms/room/messages")).json["messages"] == []
+
+
+async def test_what_redis_takes_and_what_it_may_lose_are_measured(kafka: KafkaServer, own_redis: RedisServer) -> None:
+    """Memory and its limit as Redis says; a setting that is weakened counts and is named, until it is mended."""
+    topic = await asyncio.to_thread(kafka.create_topic)
+    settings = settings_of(kafka, topic, own_redis.url)
+    url = f"http://127.0.0.1:{settings.http_bind_port}/metrics"
+    async with running(settings) as logic, redis.asyncio.Redis.from_url(own_redis.url) as admin:
+        await admin.set("ballast", bytes(20_000_000))
+        memory = await until_sample(url, "logic_redis_memory_bytes", 20_000_000)
+        assert memory < await asample(url, "logic_redis_memory_limit_bytes") == 512 * 2**20
+        assert await asample(url, "logic_redis_weak_settings") == 0
+        await admin.config_set("appendfsync", "everysec")
+        await admin.config_set("maxmemory", 0)
+        await until_sample(url, "logic_redis_weak_settings", 2)
+        warnings = (await logic.get("/readyz")).json["warnings"]
+        assert "everysec" in warnings["redis_appendfsync"]
+        assert "redis_maxmemory" in warnings
+        await admin.config_set("appendfsync", "always")
+        await admin.config_set("maxmemory", "512mb")
+
+        async def mended() -> bool:
+            return await asample(url, "logic_redis_weak_settings") == 0
+
+        await eventually(mended)
+        assert (await logic.get("/readyz")).json["warnings"] == {}
+        await admin.execute_command("ACL", "SETUSER", "default", "-config")  # type: ignore[no-untyped-call]  # untyped in the library
+        await until_sample(url, "logic_redis_weak_settings", 1)
+        assert "unreadable" in (await logic.get("/readyz")).json["warnings"]["redis_config"]

@@ -1,0 +1,90 @@
+"""A real Prometheus in a test's hands, with the configuration and the rules of deploy/prometheus."""
+
+import asyncio
+import json
+import re
+import shutil
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+
+from chatroom.bench.free_ports import free_port
+from chatroom.bench.program import Program
+from chatroom.guard import Guard
+from tests.support.eventually import eventually
+from tests.support.promtool import MISSING, PROMETHEUS, found
+
+needs_prometheus = pytest.mark.skipif(not found(), reason=MISSING)
+
+SCRAPE_EVERY_S = 0.5
+
+
+class Prometheus(Program):
+    """It scrapes the services, by the names of their jobs, at `host:port`, more often than in production."""
+
+    def __init__(self, guard: Guard, directory: Path, targets: Mapping[str, str]) -> None:
+        super().__init__(guard, "prometheus", directory)
+        self._targets = targets
+        self._url = f"http://127.0.0.1:{free_port()}"
+
+    def argv(self) -> list[str]:
+        """Write the configuration of deploy/ with these targets, and run with it."""
+        shutil.copy(PROMETHEUS / "alerts.yml", self.directory)
+        config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+        every = f"{int(SCRAPE_EVERY_S * 1000)}ms"
+        config["global"] |= {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "1s"}
+        for job in config["scrape_configs"]:
+            job["static_configs"] = [{"targets": [self._targets[job["job_name"]]]}]
+        (self.directory / "prometheus.yml").write_text(yaml.safe_dump(config))
+        return [
+            shutil.which("prometheus") or "prometheus",
+            f"--config.file={self.directory / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.directory / 'data'}",
+            f"--web.listen-address={self._url.removeprefix('http://')}",
+        ]
+
+    def answers(self) -> bool:
+        """Whether it is ready."""
+        try:
+            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5):  # noqa: S310 - our own http URL
+                return True
+        except OSError:
+            return False
+
+    async def scraped(self, *jobs: str) -> None:
+        """Wait until each of the jobs was scraped, with success, by a scrape that began after now."""
+        now = time.time()
+
+        async def all_are() -> bool:
+            seen = await self.query("timestamp(up) and up == 1")
+            return {job for job in jobs if any(labels["job"] == job and at > now for labels, at in seen)} == set(jobs)
+
+        await eventually(all_are, f"scrapes of {jobs}", timeout_s=30)
+
+    async def query(self, expr: str) -> list[tuple[dict[str, str], float]]:
+        """Return labels and value of each series."""
+        found = await asyncio.to_thread(self._get, "query", query=expr)
+        return [(one["metric"], float(one["value"][1])) for one in found["result"]]
+
+    async def show(self, expr: str, legend: str) -> dict[str, float]:
+        """Return the values by their legends, as Grafana shows a target. No two may have the same legend."""
+        found = await self.query(expr)
+        shown = {re.sub(r"{{(\w+)}}", lambda name: labels[name[1]], legend): value for labels, value in found}  # noqa: B023 - used at once
+        assert len(shown) == len(found), f"{legend} does not tell {found} apart"
+        return shown
+
+    async def rules(self) -> dict[str, str]:
+        """Return the health of each alert's rule, by name."""
+        found = await asyncio.to_thread(self._get, "rules")
+        return {rule["name"]: rule["health"] for group in found["groups"] for rule in group["rules"]}
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        url = f"{self._url}/api/v1/{path}?{urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own http URL
+            return json.load(answer)["data"]

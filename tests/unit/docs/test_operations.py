@@ -1,0 +1,42 @@
+"""docs/operations.md is true: its settings are the services', and what it names exists."""
+
+import re
+from pathlib import Path
+
+from common.config import SERVICES, Shared
+from tests.support import settings_table
+from tests.support.dashboards import DASHBOARDS
+
+ROOT = Path(__file__).parents[3]
+TEXT = settings_table.PAGE.read_text()
+
+
+def test_the_settings_are_those_of_the_services() -> None:
+    """Every setting stands there with its names, default and description; `make docs` writes it anew."""
+    assert settings_table.page() == TEXT, "run `make docs`"
+    for name in Shared.model_fields:
+        assert f"`{Shared.env_name(name)}`" in TEXT
+    assert all(f"**{name.capitalize()}**" in TEXT for name in SERVICES)
+
+
+def test_every_setting_that_the_text_names_is_in_the_table() -> None:
+    """No advice names a setting that does not exist."""
+    prose, table = TEXT.split(settings_table.BEGIN)
+    named = set(re.findall(r"\b(?:CHAT|COMET|LOGIC|JOB)_[A-Z_]+\b", prose))
+    assert len(named) > 10
+    assert [name for name in named if f"| `{name}` |" not in table] == []
+
+
+def test_every_file_that_is_named_exists() -> None:
+    """Tests, dashboards and rules are where the page says."""
+    named = re.findall(r"`((?:tests|deploy)/[\w/.]+)`", TEXT)
+    assert len(named) > 4
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_panels_that_an_operator_is_sent_to_exist() -> None:
+    """They stand in italics, without what their titles have behind a comma."""
+    titles = {panel.title.split(",")[0] for dashboard in DASHBOARDS for panel in dashboard.panels}
+    named = set(re.findall(r"(?<!\w)_([A-Z][^_`\n]+)_(?!\w)", TEXT.split(settings_table.BEGIN)[0]))
+    assert len(named) > 8
+    assert named <= titles
