@@ -7,7 +7,7 @@
 --
 -- KEYS  stream, meta, nodes, outbox, ref
 -- ARGV  channel, room, user id, user name, ref, ref's life in s, forward (1) or not (0),
---       most messages, greatest age in ms, room's life in s, then for each message: content (JSON), body (JSON)
+--       most messages, greatest age in ms, room's life in s, user (JSON), then each message's content (JSON)
 -- returns {1 if the ref was known, "<epoch> <first seq> <id> <id> ...", 1 unless PUBLISH was refused}
 
 local stream, meta, nodes, outbox, ref = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -25,13 +25,15 @@ end
 
 local first, ids, messages, forwards = seq + 1, {}, {}, {}
 local epoch_text = string.format('%.0f', epoch)
-for i = 11, #ARGV, 2 do
+local tail = ',"user":' .. ARGV[11] .. '}'
+for i = 12, #ARGV do
   seq = seq + 1
   local seq_text = string.format('%.0f', seq)
-  local id = redis.call('XADD', stream, 'MAXLEN', '~', ARGV[8], '*', 'seq', seq_text, 'epoch', epoch_text, 'body', ARGV[i + 1])
+  local body = '"content":' .. ARGV[i] .. tail
+  local id = redis.call('XADD', stream, 'MAXLEN', '~', ARGV[8], '*', 'seq', seq_text, 'epoch', epoch_text, 'body', body)
   local head = '{"id":"' .. id .. '","seq":' .. seq_text .. ',"timestamp":' .. string.match(id, '^%d+') .. ','
   ids[#ids + 1] = id
-  messages[#messages + 1] = head .. ARGV[i + 1]
+  messages[#messages + 1] = head .. body
   forwards[#forwards + 1] = head .. '"epoch":' .. epoch_text .. ',"content":' .. ARGV[i] .. '}'
 end
 

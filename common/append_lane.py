@@ -3,8 +3,8 @@
 Owns the appends until they are answered. It promises that messages of a room are stored in the order of the calls,
 each once, however often a lost connection made it ask again: every append carries a ref that Redis remembers.
 
-The lane has one pipeline in flight; what arrives meanwhile is the next, so that an idle lane costs no wait and a busy
-one shares a round trip and an fsync among many.
+The lane has one batch in flight; what arrives meanwhile is the next, so that an idle lane costs no wait and a busy one
+shares a round trip and an fsync among many.
 
 When full (`append_queue` messages or `append_queue_bytes`): the newest is refused with Overloaded, counted. When Redis
 dies: unanswered appends are asked again in order until their deadline, then Unavailable. When the same ref comes
@@ -14,6 +14,7 @@ twice: the first answer.
 import asyncio
 import time
 from collections import deque
+from itertools import chain, repeat
 from typing import Any
 
 from prometheus_client import Counter, Gauge
@@ -45,15 +46,20 @@ UNPUBLISHED = Counter(
 
 PIPELINE_APPENDS = 256  # more than this in one pipeline gains nothing and makes the first wait for the last
 PIPELINE_BYTES = 1_048_576  # about the most in one pipeline: it is written at once, and its copies cost memory too
+# Redis reads 16 KiB of a connection, then flushes its log to disk, then reads on: some twenty appends an fsync. What is
+# more goes over several connections, which Redis reads all before it flushes.
+STRIP_BYTES = 16_384
+STRIPS = 4
 
 
 class _Append:
     """An append on its way: the script's arguments and who waits for the answer."""
 
-    __slots__ = ("arguments", "asked_at", "future", "size_bytes")
+    __slots__ = ("arguments", "asked_at", "future", "size_bytes", "stream")
 
     def __init__(self, arguments: tuple[Any, ...], size_bytes: int, future: asyncio.Future[Appended]) -> None:
         self.arguments = arguments
+        self.stream: str = arguments[0]  # its room's
         self.size_bytes = size_bytes
         self.future = future
         self.asked_at = time.monotonic()  # for its latency and its deadline
@@ -64,7 +70,7 @@ class AppendLane:
 
     def __init__(self, redis: Redis, limits: Limits) -> None:
         self._redis = redis  # only makes the connection
-        self._connection: Connection | None = None  # made when it is needed, and anew whenever an answer is missing
+        self._connections: list[Connection] = []  # made when they are needed, and anew whenever an answer is missing
         self._limits = limits
         self._script = AppendScript(limits)
         self._waiting: deque[_Append] = deque()
@@ -147,37 +153,46 @@ class AppendLane:
                 return
 
     async def _ask(self, batch: list[_Append]) -> list[Any]:
-        """Ask for all of them in one pipeline.
+        """Ask for all of them at once, in a pipeline, or in several where that is too long for one.
 
-        The first carries the script's text, so that those behind it find it whatever Redis forgot. Were some refused
-        for want of it and later ones not, as another node loaded it meanwhile, later messages would overtake earlier.
+        A room's appends stand in one pipeline, in their order. The first of each carries the script's text, so that
+        those behind it find it whatever Redis forgot. Were some refused for want of it and later ones not, as another node
+        loaded it meanwhile, later messages would overtake earlier.
         """
-        first, *others = batch
-        script = self._script
-        commands = [("EVAL", script.text, KEYS, *first.arguments)]
-        commands += [("EVALSHA", script.sha, KEYS, *append.arguments) for append in others]
-        answers = await self._converse(commands)
+        strips = _strips(batch)
+        found = await self._converse([self._commands([batch[i] for i in strip]) for strip in strips])
+        answers = [None] * len(batch)
+        for i, answer in zip(chain(*strips), chain(*found), strict=True):
+            answers[i] = answer
         if any(isinstance(answer, NoScriptError) for answer in answers):  # flushed in between
             return await self._ask(batch)  # the refs make asking for all again harmless
         return answers
 
-    async def _converse(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+    def _commands(self, strip: list[_Append]) -> list[tuple[Any, ...]]:
+        script = self._script
+        heads = chain([("EVAL", script.text, KEYS)], repeat(("EVALSHA", script.sha, KEYS)))
+        return [(*head, *append.arguments) for head, append in zip(heads, strip, strict=False)]
+
+    async def _converse(self, pipelines: list[list[tuple[Any, ...]]]) -> list[list[Any]]:
+        """Send each pipeline over a connection of its own, and return their answers."""
+        connections = self._connections
         try:
-            if self._connection is None:
-                self._connection = await connection_of(self._redis)
-            await self._connection.write_commands(commands)
-            answers: list[Any] = []
-            while len(answers) < len(commands):
-                answers += await self._connection.read_answers()
+            while len(connections) < len(pipelines):
+                connections.append(await connection_of(self._redis))
+            for connection, commands in zip(connections, pipelines, strict=False):
+                await connection.write_commands(commands)
+            answers: list[list[Any]] = [[] for _ in pipelines]
+            for connection, commands, found in zip(connections, pipelines, answers, strict=False):
+                while len(found) < len(commands):
+                    found.extend(await connection.read_answers())
         except BaseException:  # cancelled as well: what is still to come must not be taken for the next answers
             await self._disconnect()
             raise
         return answers
 
     async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        while self._connections:
+            await self._connections.pop().disconnect(nowait=True)
 
     def _give_up_late(self, batch: list[_Append], why: str) -> list[_Append]:
         """Refuse what waited too long, of the batch and behind it; return the rest of the batch."""
@@ -192,6 +207,15 @@ class AppendLane:
             _refuse(gone[-1], fault)
         self._bytes -= sum(append.size_bytes for append in gone)
         return [append for append in batch if not append.future.done()]
+
+
+def _strips(batch: list[_Append]) -> list[list[int]]:
+    """Deal a batch out by room; return where in the batch those of each strip stand."""
+    count = min(STRIPS, 1 + sum(append.size_bytes for append in batch) // STRIP_BYTES)
+    strips: list[list[int]] = [[] for _ in range(count)]
+    for i, append in enumerate(batch):
+        strips[hash(append.stream) % count].append(i)
+    return [strip for strip in strips if strip]
 
 
 def _answer(append: _Append, answer: Any) -> None:  # noqa: ANN401 - whatever the script returned or raised

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import orjson
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from common import envelope, ids, keys
+from common import ids, keys
 from common.envelope import User
 from common.errors import Overloaded, Unavailable
 from common.scripts import room_script
@@ -84,7 +84,6 @@ class AppendScript:
         shard = ids.shard_of(room, limits.shards)
         room_keys = keys.room_keys(shard, room)
         key_ref = ref if ref is not None else self._refs.new()
-        user_json = user.to_json()
         arguments: list[Any] = [
             room_keys.stream,
             room_keys.meta,
@@ -101,14 +100,10 @@ class AppendScript:
             limits.max_messages,
             limits.max_age_s * 1000,
             limits.room_ttl_s,
+            user.to_json(),
         ]
-        size_bytes = APPEND_BYTES
-        for content in contents:
-            content_json = orjson.dumps(content)
-            body = envelope.body(content_json, user_json)
-            arguments += (content_json, body)
-            size_bytes += len(content_json) + len(body)
-        return tuple(arguments), size_bytes
+        written = [orjson.dumps(content) for content in contents]
+        return (*arguments, *written), APPEND_BYTES + sum(map(len, written))
 
 
 def fault_in(answer: Any) -> Overloaded | Unavailable | None:  # noqa: ANN401 - whatever the script returned or raised

@@ -51,11 +51,6 @@ class Burst:
         return Burst(self.epoch, seq + 1, len(parts), b",".join(parts))
 
 
-def body(content_json: bytes, user_json: bytes) -> bytes:
-    """Return the part of a message that its sender determines."""
-    return b'"content":%b,"user":%b}' % (content_json, user_json)
-
-
 def message(message_id: bytes, seq: int, body_json: bytes) -> bytes:
     """Return a message's JSON from its entry in the stream; the timestamp is the ms part of its id."""
     return b'{"id":"%b","seq":%d,"timestamp":%b,%b' % (message_id, seq, message_id.partition(b"-")[0], body_json)

@@ -233,7 +233,7 @@ async def test_too_many_waiting_appends_are_refused_at_once(redis_url: str) -> N
 
 async def test_too_many_waiting_bytes_are_refused_at_once(redis_url: str) -> None:
     """However few messages they are; a message that finds nothing waiting is taken, however large."""
-    async with open_store(redis_url, runs=False, append_queue_bytes=100_000) as store:
+    async with open_store(redis_url, runs=False, append_queue_bytes=50_000) as store:
         waiting = [store.append(ROOM, ALICE, ["0" + "x" * 10_000])]
         waiting += [store.append(ROOM, ALICE, [f"{i}" + "x" * 10_000]) for i in range(1, 5)]
         with pytest.raises(Overloaded):

@@ -4,8 +4,8 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from common.append_lane import AppendLane
-from common.append_script import Limits
+from common.append_lane import STRIPS, AppendLane, _Append, _strips
+from common.append_script import AppendScript, Limits
 from common.envelope import User
 
 
@@ -34,3 +34,19 @@ async def test_what_is_called_later_is_not_waited_for() -> None:
     async with asyncio.timeout(10):
         await waiting
     assert not late.done()
+
+
+async def test_a_large_batch_is_dealt_out_by_room() -> None:
+    """Over several connections, a room's appends over one and in their order; a small one over one."""
+    script, alice, loop = AppendScript(Limits()), User("1", "a"), asyncio.get_running_loop()
+    asked = [script.arguments(f"r{i % 9}", alice, ["x" * 200], f"{i}", forward=True) for i in range(200)]
+    batch = [_Append(*one, loop.create_future()) for one in asked]
+    strips = _strips(batch)
+    assert 1 < len(strips) <= STRIPS
+    assert sorted(i for strip in strips for i in strip) == list(range(200))
+    where: dict[str, int] = {}
+    for number, strip in enumerate(strips):
+        assert strip == sorted(strip)
+        for i in strip:
+            assert where.setdefault(batch[i].stream, number) == number
+    assert _strips(batch[:5]) == [[0, 1, 2, 3, 4]]

@@ -12,16 +12,21 @@ from common.errors import BadRequest
 ALICE = User("alice", "Alice")
 
 
+def body_of(content: str, user: User) -> bytes:
+    """Return what append.lua writes into the stream."""
+    return b'"content":%b,"user":%b}' % (orjson.dumps(content), user.to_json())
+
+
 def messages(first: int, *contents: str) -> bytes:
     """Return messages' JSON."""
-    bodies = (envelope.body(orjson.dumps(content), ALICE.to_json()) for content in contents)
+    bodies = (body_of(content, ALICE) for content in contents)
     return b",".join(envelope.message(b"1635724800123-%d" % seq, seq, body) for seq, body in enumerate(bodies, first))
 
 
 @given(content=st.text(), user_id=st.text(min_size=1), name=st.text(min_size=1), seq=st.integers(1, 2**53))
 def test_a_message_is_json_whatever_it_holds(content: str, user_id: str, name: str, seq: int) -> None:
     """With the fields that clients know, and the timestamp of its id."""
-    body = envelope.body(orjson.dumps(content), User(user_id, name).to_json())
+    body = body_of(content, User(user_id, name))
     assert orjson.loads(envelope.message(b"1635724800123-7", seq, body)) == {
         "id": "1635724800123-7",
         "seq": seq,
