@@ -156,8 +156,8 @@ class AppendLane:
         """Ask for all of them at once, in a pipeline, or in several where that is too long for one.
 
         A room's appends stand in one pipeline, in their order. The first of each carries the script's text, so that
-        those behind it find it whatever Redis forgot. Were some refused for want of it and later ones not, as another node
-        loaded it meanwhile, later messages would overtake earlier.
+        those behind it find it whatever Redis forgot. Were some refused for want of it and later ones not, as another
+        node loaded it meanwhile, later messages would overtake earlier.
         """
         strips = _strips(batch)
         found = await self._converse([self._commands([batch[i] for i in strip]) for strip in strips])

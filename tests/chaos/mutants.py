@@ -25,7 +25,7 @@ from common.redis_client import AWAY
 from common.store import Store
 from job.progress import Progress
 
-# In an append's arguments: 5 keys, 10 values, then content and body of each message.
+# In an append's arguments: 5 keys, 11 values, then the content of each message.
 CHANNEL_AT: Final = 5
 ROOM_AT: Final = 6
 USER_AT: Final = 15
