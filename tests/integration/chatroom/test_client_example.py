@@ -1,7 +1,6 @@
 """The example of docs/python-client.md, as it stands there, against a real server."""
 
 import asyncio
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ from chatroom.client import ChatClient, Message
 from chatroom.guard import Guard
 from tests.support.comet_program import CometProgram
 from tests.support.commands import environ
+from tests.support.documented import example
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "python-client.md"
 TIMEOUT_S = 40.0
 
 
@@ -36,12 +35,10 @@ def running(guard: Guard, program: str) -> Iterator[None]:
 
 async def test_the_documented_example_runs(guard: Guard, redis_url: str, tmp_path: Path) -> None:
     """At most 15 lines, in which a bot answers, and answers on when the server was killed and is there again."""
-    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    assert len(example.splitlines()) <= 15
     with CometProgram(guard, tmp_path, redis_url) as comet:
-        usual = "ws://localhost:8082/"
-        assert example.count(usual) == 1
-        with running(guard, example.replace(usual, comet.url)):
+        program = example("python-client.md", "python", f"127.0.0.1:{comet.port}")
+        assert len(program.splitlines()) <= 15
+        with running(guard, program):
             async with asyncio.timeout(TIMEOUT_S):
                 async with ChatClient(comet.url, name="Alice", rooms=["room_001"], reconnect_cap_s=0.5) as alice:
                     await heard(alice, "Say something, and I repeat it")
