@@ -9,6 +9,7 @@ import asyncio
 import math
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from chatroom.guard import Guard
@@ -25,6 +26,14 @@ WINDOW_S = 20.0  # at least: the first and the last scrape lie up to half a seco
 JOBS = ("comet", "logic", "job")
 PANELS = {panel.title: panel for dashboard in DASHBOARDS for panel in dashboard.panels}
 RATE = re.compile(r"(sum( by \([^)]*\) )?\()?rate\((?!.*/)")  # of something countable, and no ratio of two
+
+
+@dataclass(slots=True, frozen=True)
+class Window:
+    """The time that a rate is asked for: nothing moves at its ends, and it is the same for all panels."""
+
+    begin_s: float
+    end_s: float
 
 
 @needs_prometheus
@@ -46,7 +55,7 @@ async def test_each_panel_shows_what_happened(make_stack: StackMaker, guard: Gua
         await scene.prometheus.scraped(*JOBS)
         account = Account(scene, begin, end)
         assert account.quantile(0.99, "comet_forward_seconds")[0] > 0.05  # where the bucket of GATE_PAUSE_S begins
-        await check(scene, {**overview(account), **services(account)}, time.time() - begin.time_s)
+        await check(scene, {**overview(account), **services(account)}, Window(begin.time_s, time.time()))
         assert set((await scene.prometheus.rules()).values()) == {"ok"}
 
 
@@ -86,20 +95,21 @@ async def while_comet_is_frozen(scene: Scene) -> None:
     await scene.all_see(seen + FROZEN)
 
 
-async def show(scene: Scene, title: str, seconds: float = 60) -> dict[str, float]:
-    """Return what a panel shows for a window, by legend, a rate as the count that it means. No query is empty."""
+async def show(scene: Scene, title: str, window: Window | None = None) -> dict[str, float]:
+    """Return what a panel shows, by legend: now, or for a window a rate as the count that it means. No query is empty."""
+    seconds, at_s = (window.end_s - window.begin_s, window.end_s) if window else (60.0, None)
     shown: dict[str, float] = {}
     for expr, legend in PANELS[title].targets:
-        part = await scene.prometheus.show(expr.replace("[1m]", f"[{int(seconds * 1000)}ms]"), legend)
+        part = await scene.prometheus.show(expr.replace("[1m]", f"[{int(seconds * 1000)}ms]"), legend, at_s)
         assert part, f"{title}: {expr} finds nothing"
         assert not part.keys() & shown.keys(), f"{title}: two queries show {part.keys() & shown.keys()}"
         shown |= {name: value * seconds if RATE.match(expr) else value for name, value in part.items()}
     return shown
 
 
-async def agree(scene: Scene, title: str, expected: Shown, seconds: float = 60) -> list[str]:
+async def agree(scene: Scene, title: str, expected: Shown, window: Window | None = None) -> list[str]:
     """Return where a panel says otherwise than it must."""
-    shown = await show(scene, title, seconds)
+    shown = await show(scene, title, window)
     faults = [f"{title}: no {name}" for name in expected if name not in shown]
     for name, value in shown.items():
         if not near(value, expected.get(name, 0.0)):
@@ -113,8 +123,8 @@ def near(value: float, expected: Expected) -> bool:
     return low * (1 - TOLERANCE) <= (0.0 if math.isnan(value) else value) <= high * (1 + TOLERANCE)
 
 
-async def check(scene: Scene, expected: dict[str, Shown], seconds: float) -> None:
+async def check(scene: Scene, expected: dict[str, Shown], window: Window) -> None:
     """Compare every panel; all that is wrong shows at once."""
     assert expected.keys() == PANELS.keys()
-    faults = [await agree(scene, title, shown, seconds) for title, shown in expected.items()]
+    faults = [await agree(scene, title, shown, window) for title, shown in expected.items()]
     assert [fault for found in faults for fault in found] == []

@@ -67,14 +67,14 @@ class Prometheus(Program):
 
         await eventually(all_are, f"scrapes of {jobs}", timeout_s=30)
 
-    async def query(self, expr: str) -> list[tuple[dict[str, str], float]]:
-        """Return labels and value of each series."""
-        found = await asyncio.to_thread(self._get, "query", query=expr)
+    async def query(self, expr: str, at_s: float | None = None) -> list[tuple[dict[str, str], float]]:
+        """Return labels and value of each series, as of now or a time."""
+        found = await asyncio.to_thread(self._get, "query", query=expr, time=f"{at_s or time.time():.3f}")
         return [(one["metric"], float(one["value"][1])) for one in found["result"]]
 
-    async def show(self, expr: str, legend: str) -> dict[str, float]:
+    async def show(self, expr: str, legend: str, at_s: float | None = None) -> dict[str, float]:
         """Return the values by their legends, as Grafana shows a target. No two may have the same legend."""
-        found = await self.query(expr)
+        found = await self.query(expr, at_s)
         shown = {re.sub(r"{{(\w+)}}", lambda name: labels[name[1]], legend): value for labels, value in found}  # noqa: B023 - used at once
         assert len(shown) == len(found), f"{legend} does not tell {found} apart"
         return shown
