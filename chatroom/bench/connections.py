@@ -6,13 +6,13 @@ the clients come, and writes again while they are cut off; each of them must be 
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import click
 
 from chatroom.bench.cores import Cores
-from chatroom.bench.crowd_connect import Way
+from chatroom.bench.crowd_connect import GIVE_UP_S, Way
 from chatroom.bench.lab import Lab
 from chatroom.bench.measures import KIB, Memory, Spread, cpu_seconds, memory
 from chatroom.bench.part import Options, Part
@@ -22,8 +22,8 @@ from chatroom.bench.stand import BARE, COMET, CONTENT_BYTES, SERVE, Stand, fitti
 from chatroom.bench.targets import Measured
 
 COLUMNS: Final = (
-    "Server", "What", "Clients", "KiB each", "KiB each, resident", "A second", "CPU us each", "Half in, s", "All in, s",
-    "Connections tried", "Load's core busy, %", "Remarks",
+    "Server", "What", "Clients", "KiB each", "KiB each, resident", "A second", "CPU us each", "Half in, s", "99 % in, s",
+    "All in, s", "Connections tried", "Load's core busy, %", "Remarks",
 )  # fmt: skip
 WRITTEN: Final = 5  # messages in each room before the clients come, and again while they are away
 AUTHOR_PERIOD_S: Final = 0.001
@@ -120,15 +120,20 @@ async def _measure(lab: Lab, case: Case, clients: int, settle_s: float) -> tuple
         taken = Memory(after.rss_bytes - before.rss_bytes, after.uss_bytes - before.uss_bytes)
         await one.crowd.ask(do="leave")
         await _write(authors, case)
-        back = Way(
-            one.port, clients, "idle", case.rooms, clients, case.deflate, greeted=way.greeted, back=case.server == COMET
-        )
+        back = replace(way, in_flight=clients, everybody=False, back=case.server == COMET)
         returned = await _come(one, back)
-    recovered = returned.answer["recovered"]
-    remark = f"**{clients - recovered:,} not recovered**" if back.back and recovered < clients else ""
-    return Came(came.clients, came.server_s, came.answer, taken), Came(
-        clients, returned.server_s, returned.answer, None, remark
-    )
+    return replace(came, memory=taken), replace(returned, remark=_remark(returned, back))
+
+
+def _remark(returned: Came, way: Way) -> str:
+    """Say who is not back, or was not told what it missed."""
+    missing, recovered = returned.answer["missing"], returned.answer["recovered"]
+    found = [f"**{missing:,} not back within {GIVE_UP_S:.0f} s**"] if missing else []
+    if way.back and recovered < way.clients - missing:
+        found.append(f"**{way.clients - missing - recovered:,} not recovered**")
+    if way.back and returned.answer["told"] != recovered * WRITTEN:
+        found.append(f"**{returned.answer['told']:,} missed messages told instead of {recovered * WRITTEN:,}**")
+    return "; ".join(found)
 
 
 async def _come(one: Stand, way: Way) -> Came:
@@ -148,6 +153,7 @@ async def _write(authors: Piped, case: Case) -> None:
 
 def _row(case: Case, what: str, found: Sequence[Came]) -> list[Cell]:
     answers = [one.answer for one in found]
+    missing = any(one["missing"] for one in answers)
     return [
         case.server,
         ", ".join(filter(None, (what, case.what(found[0].clients)))),
@@ -156,10 +162,11 @@ def _row(case: Case, what: str, found: Sequence[Came]) -> list[Cell]:
         Spread.of(one.memory.rss_bytes / KIB / one.clients for one in found if one.memory is not None).median
         if found[0].memory is not None
         else None,
-        Spread.of(one.clients / one.answer["seconds"] for one in found).median,
-        Spread.of(one.server_s * 1e6 / one.clients for one in found),
-        Spread.of(one["times"][0] for one in answers).median,
-        Spread.of(one["seconds"] for one in answers),
+        Spread.of((one.clients - one.answer["missing"]) / one.answer["seconds"] for one in found).median,
+        Spread.of(one.server_s * 1e6 / (one.clients - one.answer["missing"]) for one in found),
+        Spread.of(one["half_s"] for one in answers).median,
+        Spread.of(one["most_s"] for one in answers).median,
+        None if missing else Spread.of(one["seconds"] for one in answers),
         round(Spread.of(one["tries"] for one in answers).median),
         Spread.of(one["cpu_s"] / one["seconds"] * 100 for one in answers).median,
         "; ".join(dict.fromkeys(one.remark for one in found if one.remark)),
