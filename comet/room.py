@@ -55,6 +55,9 @@ class Receivers(NamedTuple):
     writes: list[Callable[[bytes], None]]  # theirs, in the same order
 
 
+NOBODY = Receivers(-1, [], [])  # of no version: listed anew for the next flush
+
+
 class Room:
     """One room; made when its first session joins, gone when the last leaves."""
 
@@ -103,7 +106,7 @@ class Room:
         self._ring_messages = 0
         self._ring_bytes = 0
         self._serial = 0
-        self._receivers = Receivers(0, [], [])
+        self._receivers = NOBODY
 
     @property
     def position(self) -> Position:
@@ -213,6 +216,7 @@ class Room:
         if self.members.pop(member, None) is None:
             return
         self.watchers.discard(member)
+        self._receivers = NOBODY  # which else would keep it alive until the next flush
         self.version += 1
         sessions = self.users[member.user.id]
         sessions.remove(member)

@@ -37,15 +37,15 @@ APPENDS = Counts("chat_appends_total", "Appends by outcome", ["result"])
 STORED, REPEATED, OVERLOADED, UNAVAILABLE = (
     APPENDS.labels(r) for r in ("stored", "repeat", "overloaded", "unavailable")
 )
-MESSAGES = Counter("chat_messages_stored_total", "Messages stored; an append may hold several")
-WAITING = Gauge("chat_appends_waiting", "Appends that wait for the pipeline in flight")
+MESSAGES = Counts("chat_messages_stored_total", "Messages stored; an append may hold several").labels()
+WAITING = Gauge("chat_appends_waiting", "Appends that wait for the batch in flight")
 WAITING_BYTES = Gauge("chat_appends_waiting_bytes", "Bytes of the appends that wait or are in flight")
 UNPUBLISHED = Counter(
     "chat_unpublished_total", "Appends stored but refused by PUBLISH, so that only Kafka carries them"
 )
 
-PIPELINE_APPENDS = 256  # more than this in one pipeline gains nothing and makes the first wait for the last
-PIPELINE_BYTES = 1_048_576  # about the most in one pipeline: it is written at once, and its copies cost memory too
+BATCH_APPENDS = 256  # more than this at once gains nothing and makes the first wait for the last
+BATCH_BYTES = 1_048_576  # about the most at once: it is written at once, and its copies cost memory too
 # Redis reads 16 KiB of a connection, then flushes its log to disk, then reads on: some twenty appends an fsync. What is
 # more goes over several connections, which Redis reads all before it flushes.
 STRIP_BYTES = 16_384
@@ -98,7 +98,7 @@ class AppendLane:
         return future
 
     async def run(self) -> None:
-        """Carry out the appends, one pipeline at a time, forever."""
+        """Carry out the appends, one batch at a time, forever."""
         try:
             while True:
                 await self._arrived.wait()
@@ -131,33 +131,36 @@ class AppendLane:
 
     def _next_batch(self) -> list[_Append]:
         batch, size = self._in_flight, 0
-        while self._waiting and len(batch) < PIPELINE_APPENDS and size < PIPELINE_BYTES:
+        while self._waiting and len(batch) < BATCH_APPENDS and size < BATCH_BYTES:
             batch.append(self._waiting.popleft())
             size += batch[-1].size_bytes
         return batch
 
     async def _settle(self, batch: list[_Append]) -> None:
         backoff = Backoff(first_s=0.02, cap_s=0.5)
+        asked_before = False
         while batch:
             try:
                 async with asyncio.timeout(TIMEOUT_S * 2):
                     answers = await self._ask(batch)
             except AWAY as e:
+                asked_before = True
                 batch = self._give_up_late(batch, f"is away ({type(e).__name__})")
                 if batch:  # else what came meanwhile is not to wait for what was given up
                     await backoff.wait()
             else:
                 for append, answer in zip(batch, answers, strict=True):
                     self._bytes -= append.size_bytes
-                    _answer(append, answer)
+                    _answer(append, answer, asked_before=asked_before)
                 return
 
     async def _ask(self, batch: list[_Append]) -> list[Any]:
         """Ask for all of them at once, in a pipeline, or in several where that is too long for one.
 
         A room's appends stand in one pipeline, in their order. The first of each carries the script's text, so that
-        those behind it find it whatever Redis forgot. Were some refused for want of it and later ones not, as another
-        node loaded it meanwhile, later messages would overtake earlier.
+        those behind it find it whatever Redis forgot. Were some refused for want of it and later ones not, as somebody
+        loaded it meanwhile, later messages would overtake earlier; only who flushes Redis's scripts while a batch is
+        being carried out can bring that about.
         """
         strips = _strips(batch)
         found = await self._converse([self._commands([batch[i] for i in strip]) for strip in strips])
@@ -184,15 +187,17 @@ class AppendLane:
             answers: list[list[Any]] = [[] for _ in pipelines]
             for connection, commands, found in zip(connections, pipelines, answers, strict=False):
                 while len(found) < len(commands):
-                    found.extend(await connection.read_answers())
+                    async with asyncio.timeout(TIMEOUT_S):
+                        found.extend(await connection.read_answers())
         except BaseException:  # cancelled as well: what is still to come must not be taken for the next answers
             await self._disconnect()
             raise
         return answers
 
     async def _disconnect(self) -> None:
-        while self._connections:
-            await self._connections.pop().disconnect(nowait=True)
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            await connection.disconnect(nowait=True)
 
     def _give_up_late(self, batch: list[_Append], why: str) -> list[_Append]:
         """Refuse what waited too long, of the batch and behind it; return the rest of the batch."""
@@ -218,7 +223,7 @@ def _strips(batch: list[_Append]) -> list[list[int]]:
     return [strip for strip in strips if strip]
 
 
-def _answer(append: _Append, answer: Any) -> None:  # noqa: ANN401 - whatever the script returned or raised
+def _answer(append: _Append, answer: Any, *, asked_before: bool) -> None:  # noqa: ANN401 - whatever the script returned or raised
     fault = fault_in(answer)
     if fault is not None:
         _refuse(append, fault)
@@ -226,7 +231,7 @@ def _answer(append: _Append, answer: Any) -> None:  # noqa: ANN401 - whatever th
     repeat, ack, published = answer
     appended = Appended.parse(ack, repeat=bool(repeat))
     (REPEATED if repeat else STORED).inc()
-    if not repeat:
+    if not repeat or asked_before:  # then it was mostly we who repeated it, as an answer was lost
         MESSAGES.inc(len(appended.ids))
     if not published:
         UNPUBLISHED.inc()

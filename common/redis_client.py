@@ -1,4 +1,7 @@
-"""Connections to Redis: one way to make them, with the timeouts that every await on Redis has."""
+"""Connections to Redis: one way to make them, with the timeouts that every await on Redis has.
+
+But for `read_answers`, whose callers have their own: one waits for answers that are due, the other for what may come.
+"""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -59,7 +62,7 @@ async def connection_of(redis: Redis) -> "Connection":
     """Return a connection of its own beside the pool, connected; its user disconnects it. Raises REDIS_FAULTS."""
     connection: Connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in the library
     try:
-        async with asyncio.timeout(TIMEOUT_S * 2):
+        async with asyncio.timeout(TIMEOUT_S):
             await connection.connect()  # type: ignore[no-untyped-call]  # likewise
     except BaseException:
         await connection.disconnect(nowait=True)
@@ -102,14 +105,16 @@ class Connection(AbstractConnection):
         Whoever cancels it has to disconnect, or what comes later is taken for the next answers. Read one by one, as
         redis-py does it, an answer costs 15 us; here it costs 1. Raises RedisConnectionError.
         """
-        if self._answers is None:
-            self._answers = hiredis.Reader(protocolError=InvalidResponse, replyError=self._parser.parse_error)
+        parser = self._answers  # which another task may take away meanwhile: it disconnects when it can't write
+        if parser is None:
+            parser = hiredis.Reader(protocolError=InvalidResponse, replyError=self._parser.parse_error)
+            self._answers = parser
         answers: list[Any] = []
         while not answers:
             if self._reader is None or not (came := await self._reader.read(READ_BYTES)):
                 raise RedisConnectionError("Redis closed the connection")
-            self._answers.feed(came)
-            while (answer := self._answers.gets()) is not False:
+            parser.feed(came)
+            while (answer := parser.gets()) is not False:
                 if isinstance(answer, RedisConnectionError):  # such as that Redis is still loading
                     raise answer
                 answers.append(answer)

@@ -22,8 +22,8 @@ from chatroom.bench.stand import BARE, COMET, CONTENT_BYTES, SERVE, Stand, fitti
 from chatroom.bench.targets import Measured
 
 COLUMNS: Final = (
-    "Server", "What", "Clients", "KiB each", "KiB each, resident", "A second", "CPU us each", "Half in, s", "99 % in, s",
-    "All in, s", "Connections tried", "Load's core busy, %", "Remarks",
+    "Server", "What", "Clients", "KiB each", "KiB each, resident", "A second", "CPU us each", "Half in, s",
+    "99 % in, s", "All in, s", "Connections tried", "Load's core busy, %", "Remarks",
 )  # fmt: skip
 WRITTEN: Final = 5  # messages in each room before the clients come, and again while they are away
 AUTHOR_PERIOD_S: Final = 0.001

@@ -36,7 +36,7 @@ def build(directory: Path) -> Path:
     tree.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
-    for package in PROJECT["tool"]["setuptools"]["packages"]:
+    for package in {name.partition(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]}:
         shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
     run([sys.executable, "-c", BUILD, directory], tree)
     [archive] = directory.glob("*.tar.gz")

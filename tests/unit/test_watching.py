@@ -39,7 +39,7 @@ def queries() -> list[str]:
 def exported() -> set[str]:
     """Return the names of the metrics in the sources, and those that the client library and Prometheus add."""
     sources = "".join(path.read_text() for part in ("common", *SERVICES) for path in (ROOT / part).glob("*.py"))
-    names = set(re.findall(r'(?:Counter|Gauge|Histogram)\(\s*"(\w+)"', sources))
+    names = set(re.findall(r'(?:Counter|Counts|Gauge|Histogram|Histograms)\(\s*"(\w+)"', sources))
     return names | {"process_cpu_seconds_total", "process_resident_memory_bytes", "up"}
 
 
