@@ -96,7 +96,7 @@ async def while_comet_is_frozen(scene: Scene) -> None:
 
 
 async def show(scene: Scene, title: str, window: Window | None = None) -> dict[str, float]:
-    """Return what a panel shows, by legend: now, or in a window a rate as the count that it means. None is empty."""
+    """Return what a panel shows, by legend: now, or for a window, a rate as the count that it means. None is empty."""
     seconds, at_s = (window.end_s - window.begin_s, window.end_s) if window else (60.0, None)
     shown: dict[str, float] = {}
     for expr, legend in PANELS[title].targets:
