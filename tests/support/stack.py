@@ -112,6 +112,11 @@ class Stack:
         """The topic in use."""
         return self._environ.get("CHAT_KAFKA_TOPIC", "my-topic")
 
+    @property
+    def consumer_group(self) -> str:
+        """The group that Job's consumers form."""
+        return self._environ.get("JOB_CONSUMER_GROUP", "job-service-group")
+
     def _banner(self, what: str) -> str:
         return self.wait_for_line(rf"^  {what}\s+(\S+)")[1]
 

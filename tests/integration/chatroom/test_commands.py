@@ -5,6 +5,7 @@ import json
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.support.commands import Following, chatroom, environ
 from tests.support.stack import Stack
 
 ROOM = "lobby"
+SETTLE_S = 60.0  # at most, until what was sent is forwarded, pushed and committed
 
 
 @pytest.fixture
@@ -168,13 +170,15 @@ def test_status_tells_of_a_whole_stack_and_of_what_is_away(stack: Stack, guard: 
     room = f"status-{secrets.token_hex(4)}"
     at = ["--url", stack.ws_url(), "--logic", stack.logic_url, "--job", stack.job_metrics_url.removesuffix("/metrics")]
     at += ["--redis", stack.redis_url, "--kafka", stack.kafka_brokers, "--topic", stack.kafka_topic]
+    at += ["--group", stack.consumer_group]
     with Following(guard, "status", "--watch", "--every", "0.1", "--json", *at) as watching:
         before = json.loads(watching.lines(1)[0])
         chatroom("send", room, "hi", "--url", stack.ws_url())
         with Following(guard, "tail", room, "-n", "1", "--url", stack.ws_url()) as tail:
             tail.lines(1)
+            deadline = time.monotonic() + SETTLE_S
             while not _settled(shown := json.loads(watching.lines(1)[0])):
-                pass
+                assert time.monotonic() < deadline, shown
         assert {service["state"] for service in shown["services"].values()} == {"ok"}
         assert [(node["grpc"], node["health"]) for node in shown["nodes"]] == [(stack.grpc(), "ok")]
         assert (shown["rooms"], shown["outbox"]["waiting"]) == (before["rooms"] + 1, 0)
