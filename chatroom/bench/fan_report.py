@@ -74,9 +74,16 @@ def remarks(fan: Fan) -> list[str]:
         found.append(f"**the load was the bottleneck** ({busy:.0%} of its core)")
     if (lost := sum(one.expected - one.messages for one in taken)) > 0:
         found.append(f"**{lost:,} of {sum(one.expected for one in taken):,} deliveries missing**")
+    if errors := [error for one in taken for error in one.errors]:
+        found.append(f"**{len(errors)} sends refused, the first with** `{refusal(errors[0])}`")
     if gone := sum(one.gone for one in taken):
         found.append(f"**{gone} clients cut off**")
     return found + doubts(fan)
+
+
+def refusal(error: str) -> str:
+    """Return the code of an error frame."""
+    return error.partition('"code":"')[2].partition('"')[0] or error
 
 
 def doubts(fan: Fan) -> list[str]:
