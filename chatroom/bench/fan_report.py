@@ -142,11 +142,11 @@ def sweep_chart(name: str, found: Sequence[tuple[str, Taken]], shape: Shape) -> 
     series = []
     for server in dict.fromkeys(one for one, _ in found):
         mine = [taken for one, taken in found if one == server]
-        series.append(Series(server, [one.busy * 100 for one in mine], [one.messages / one.seconds for one in mine]))
+        series.append(Series(server, [one.messages / one.seconds for one in mine], [one.busy * 100 for one in mine]))
     title = (
         f"Throughput against CPU, {shape.clients:,} clients in {_rooms(shape.rooms)}, {_messages(shape.burst)} a flush"
     )
-    return Chart(name, title, "% of the server's core", "deliveries a second", series)
+    return Chart(name, title, "deliveries a second", "% of the server's core", series)
 
 
 def _rooms(count: int) -> str:
