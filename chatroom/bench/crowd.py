@@ -24,7 +24,8 @@ from chatroom.bench.measures import percentile
 BUFFER_BYTES: Final = 1 << 20
 AT_ONCE: Final = 256  # sockets dealt with between two looks at the clock
 SAMPLED: Final = 200  # clients, evenly spread, whose messages' ages are taken
-LINGER_S: Final = 5.0  # for what is still on its way when the last message was sent
+LINGER_S: Final = 5.0  # without anything that comes, after which what is missing is taken for lost
+MOST_LINGER_S: Final = 60.0
 STDIN: Final = 0
 END: Final = ord("}")  # every frame that we count ends so
 ERROR: Final = b'"type":"error"'
@@ -113,6 +114,7 @@ class Crowd:
         share = way.clients // way.rooms * burst  # of each frame, delivered
         began, cpu = time.monotonic(), time.process_time()
         next_at, until = began, began + seconds
+        seen, seen_at = 0, until
         while True:
             now = time.monotonic()
             while next_at <= now and next_at < until:
@@ -120,7 +122,11 @@ class Crowd:
                 _send(senders[k].send, sends[k].now())
                 tally.sent += 1
                 next_at += period_s
-            if next_at >= until and (tally.messages >= tally.sent * share or now > until + LINGER_S):
+            if tally.messages > seen:
+                seen, seen_at = tally.messages, now
+            if next_at >= until and (
+                seen >= tally.sent * share or now > min(seen_at + LINGER_S, until + MOST_LINGER_S)
+            ):
                 break
             self._take(max(0.0, next_at - now) if next_at < until else 0.1)
         wall, used = time.monotonic() - began, time.process_time() - cpu

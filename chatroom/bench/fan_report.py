@@ -74,9 +74,16 @@ def remarks(fan: Fan) -> list[str]:
         found.append(f"**the load was the bottleneck** ({busy:.0%} of its core)")
     if (lost := sum(one.expected - one.messages for one in taken)) > 0:
         found.append(f"**{lost:,} of {sum(one.expected for one in taken):,} deliveries missing**")
+    if errors := [error for one in taken for error in one.errors]:
+        found.append(f"**{len(errors)} sends refused, the first with** `{refusal(errors[0])}`")
     if gone := sum(one.gone for one in taken):
         found.append(f"**{gone} clients cut off**")
     return found + doubts(fan)
+
+
+def refusal(error: str) -> str:
+    """Return the code of an error frame."""
+    return error.partition('"code":"')[2].partition('"')[0] or error
 
 
 def doubts(fan: Fan) -> list[str]:
@@ -135,11 +142,11 @@ def sweep_chart(name: str, found: Sequence[tuple[str, Taken]], shape: Shape) -> 
     series = []
     for server in dict.fromkeys(one for one, _ in found):
         mine = [taken for one, taken in found if one == server]
-        series.append(Series(server, [one.busy * 100 for one in mine], [one.messages / one.seconds for one in mine]))
+        series.append(Series(server, [one.messages / one.seconds for one in mine], [one.busy * 100 for one in mine]))
     title = (
         f"Throughput against CPU, {shape.clients:,} clients in {_rooms(shape.rooms)}, {_messages(shape.burst)} a flush"
     )
-    return Chart(name, title, "% of the server's core", "deliveries a second", series)
+    return Chart(name, title, "deliveries a second", "% of the server's core", series)
 
 
 def _rooms(count: int) -> str:

@@ -26,6 +26,7 @@ STYLE: Final[dict[Any, Any]] = {
 }
 WIDTH_IN, HEIGHT_IN = 8.0, 4.2
 MARKED: Final = 40  # points of a line that are shown as points
+LABELLED: Final = 8  # values of x that each have their label
 
 
 def check() -> None:
@@ -63,10 +64,7 @@ def _plot(axes: "Axes", chart: Chart) -> None:
         )
         if series.low and series.high:
             axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.18, linewidth=0)
-    if chart.log_x:
-        axes.set_xscale("log")
-    if chart.log_y:
-        axes.set_yscale("log")
+    _scale(axes, chart)
     axes.set_title(chart.title, loc="left", fontsize=11, fontweight="bold")
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
@@ -75,3 +73,17 @@ def _plot(axes: "Axes", chart: Chart) -> None:
     axes.legend(frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _scale(axes: "Axes", chart: Chart) -> None:
+    """Make logarithmic what is asked to be, with plain figures beside it, at the points where they are few."""
+    if chart.log_x:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,g}")
+        points = sorted({x for series in chart.series for x in series.x})
+        if len(points) <= LABELLED:
+            axes.set_xticks(points)
+            axes.xaxis.set_minor_formatter("")
+    if chart.log_y:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:,g}")

@@ -56,6 +56,18 @@ async def test_a_load_counts_each_delivery(name: str, redis_url: str) -> None:
         assert _stored(redis_url, "counted") == taken.sent * burst
 
 
+async def test_the_crowd_answers_pings(redis_url: str) -> None:
+    """Comet hangs up on who leaves two unanswered: in the load's time that would be all of them."""
+    async with (
+        Lab(redis=redis_url, settings={"COMET_PING_SECONDS": "0.1"}) as lab,
+        stand(lab, Cores.here(), COMET) as one,
+    ):
+        await one.come(Way(one.port, CLIENTS, "pinged"))
+        taken = await one.load(Load(1.0, 0.25, 1))
+    assert taken.gone == 0
+    assert taken.messages == taken.expected
+
+
 def test_fanout(redis_url: str, tmp_path: Path) -> None:
     """A row for each server and number of messages a flush, each with its cost and latency; all of it was delivered."""
     rows = bench("fanout", "--clients", "20", "--burst", "1", "--burst", "4", redis_url=redis_url, out=tmp_path)

@@ -11,7 +11,7 @@ from chatroom.bench.measures import Spread
 from chatroom.bench.stand import BARE, COMET, Taken
 
 # 10 flushes of one message to 1,000 clients, half a second of 1 s.
-FINE = Taken(0.1, 0.2, 0.0, 1.0, 10, 10_000, 10_000, 10_000, 2_000_000, 0, [float(one) for one in POINTS], "")
+FINE = Taken(0.1, 0.2, 0.0, 1.0, 10, 10_000, 10_000, 10_000, 2_000_000, 0, [], [float(one) for one in POINTS], "")
 SHAPE = Shape(1000, 1, 1)
 
 
@@ -36,6 +36,10 @@ def test_a_row_has_the_cost_its_ratio_and_its_latency() -> None:
     [
         (replace(FINE, load_s=0.91), "the load was the bottleneck"),
         (replace(FINE, messages=9_999), "1 of 10,000 deliveries missing"),
+        (
+            replace(FINE, errors=['??{"type":"error","payload":{"code":"overloaded","message":"x"}}']),
+            "1 sends refused, the first with** `overloaded`",
+        ),
         (replace(FINE, gone=2), "2 clients cut off"),
         (replace(FINE, others_s=0.5), "other programs used 25% of both cores"),
         (replace(FINE, reads=5_000), "2.0 flushes joined to a read"),
