@@ -7,6 +7,7 @@ a failure: what can't run there is not shown to work.
 import contextlib
 import os
 import secrets
+import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,6 +24,10 @@ from tests.support.stack import Stack
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 _CI = bool(os.environ.get("CI"))
+
+# A runner in the background ignores SIGINT, and so would every program that a test starts and then interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says only how busy the machine is.
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
