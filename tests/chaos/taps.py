@@ -31,7 +31,8 @@ from tests.chaos.evidence import Evidence, Published, Pushed
 PATTERN: Final = "chat:{*}:room:*"  # every room's channel
 CONNECT_TIMEOUT_S: Final = 3.0
 SETTLE_TIMEOUT_S: Final = 20.0
-ASK_AGAIN_S: Final = 1.0  # also because redis-py connects a lost connection anew, which then is subscribed to nothing
+ASK_AGAIN_S: Final = 1.0
+ASK_LATER_S: Final = 0.01
 RENEW_S: Final = 1.0
 ROOM_TTL_S: Final = 604_800
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # as Comet takes
@@ -74,8 +75,11 @@ class PubSubTap:
         async with asyncio.timeout(SETTLE_TIMEOUT_S):
             while not self._answered.is_set():
                 await self._subscribed.wait()
-                assert self._connection is not None
-                with suppress(TimeoutError, *REDIS_FAULTS):  # a connection that dies takes the question with it
+                if self._connection is None or not self._connection.is_connected:  # redis-py would connect it anew
+                    await asyncio.sleep(ASK_LATER_S)
+                    continue
+                # A connection that dies takes the question with it; redis-py may find its writer gone in the midst.
+                with suppress(TimeoutError, AttributeError, *REDIS_FAULTS):
                     async with asyncio.timeout(ASK_AGAIN_S):
                         await self._connection.send_command("PING", check_health=False)
                         await self._answered.wait()
@@ -101,7 +105,9 @@ class PubSubTap:
 
     async def _read(self, connection: Connection) -> None:
         while True:
-            answer: Any = await connection.read_response(timeout=math.inf)  # silence is no loss
+            answer: Any = await connection.read_response(
+                timeout=math.inf, disconnect_on_error=False
+            )  # silence is no loss
             if answer[0] == b"pmessage":
                 self._note(keys.room_of_channel(answer[2].decode()), answer[3])
             elif answer[0] == b"pong":
