@@ -8,11 +8,12 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import aiohttp
-import redis.asyncio
 from aiokafka import AIOKafkaClient
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
+
+from common import redis_client
 
 ASK_TIMEOUT_S = 3.0
 _OK, _TOPIC_EXISTS, _BAD_REPLICATION = 0, 36, 38
@@ -25,11 +26,8 @@ class NoAnswer(Exception):
 
 
 async def ask_redis(url: str, pid: int | None = None) -> None:
-    """Ask Redis whether it serves, and whether it is the process that we mean. Raises NoAnswer."""
-    try:
-        client = redis.asyncio.Redis.from_url(url, socket_timeout=ASK_TIMEOUT_S, socket_connect_timeout=ASK_TIMEOUT_S)
-    except ValueError as e:
-        raise NoAnswer(str(e)) from None
+    """Ask Redis whether it serves, and whether it is the process that we mean. Raises NoAnswer, SettingError."""
+    client = redis_client.connect(url, timeout_s=ASK_TIMEOUT_S, retries=0)
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S), client:
             await client.ping()  # an error while it still loads its files, which INFO is not

@@ -91,9 +91,10 @@ class Connection(AbstractConnection):
             if isinstance(e, AttributeError) and self._writer is not None:
                 raise
             raise RedisConnectionError(f"the connection was lost before it was written to: {e}") from e
-        if task is not None and task.cancelling() > cancelled_before:
-            await self.disconnect(nowait=True)  # the answer will come, and be taken for that of the next command
-            raise asyncio.CancelledError
+        finally:  # it is forgotten also where sending fails just then
+            if task is not None and task.cancelling() > cancelled_before:
+                await self.disconnect(nowait=True)  # the answer will come, and be taken for that of the next command
+                raise asyncio.CancelledError
 
     async def write_commands(self, commands: Iterable[tuple[Any, ...]]) -> None:
         """Send commands in one write."""
