@@ -69,10 +69,10 @@ class Comet:
             rooms, self._store, self._pubsub, Outbound(), self._membership.room_changed, settings.join_messages
         )
         self._presences = Presences(registry, self._membership, rooms)
-        outbox = Outbox(self._blocking_redis, settings.shards, ids.new_incarnation())
-        self._leases = Leases(outbox, registry, settings.shards)
+        self._outbox = Outbox(self._blocking_redis, settings.shards, ids.new_incarnation())
+        self._leases = Leases(self._outbox, registry, settings.shards)
         self._forwarder = Forwarder(
-            outbox, self._leases, settings.forward_url, settings.forward_timeout_seconds, self._health
+            self._outbox, self._leases, settings.forward_url, settings.forward_timeout_seconds, self._health
         )
         self._context = Context(settings, self._store, self._hub, self._presences, self._membership)
         auth = Auth(settings.auth_key.get_secret_value(), settings.algorithms)
@@ -161,6 +161,7 @@ class Comet:
         await self._leases.drain()
 
     async def _disconnect(self) -> None:
+        await self._outbox.close()
         for redis in (self._redis, self._blocking_redis):
             await redis.aclose()
 

@@ -35,6 +35,8 @@ MEASURE_S: Final = 1.0
 # Between the starts of two POSTs: each costs Comet, Logic, Kafka and Job some 2 ms of CPU, however little it carries.
 PACE_PER_ENTRY_S: Final = 0.0005
 LONGEST_PACE_S: Final = 0.01
+# What was read just now is on its way to the room's members as well, and they come first.
+YIELD_S: Final = 0.002
 SETTLED: Final = ("success", "rejected")
 OK: Final = 200
 REASON_BYTES: Final = 300  # of an error's body are kept as the reason
@@ -106,6 +108,8 @@ class Forwarder:
         waiting = await self._outbox.read_heads(
             shards[self._turn :] + shards[: self._turn], min(self._most, self._reading), BLOCK_MS
         )
+        if waiting:
+            await asyncio.sleep(YIELD_S)
         self._reading = _fewer_or_more(self._reading, waiting)
         held = set(self._leases.held())  # reading may have taken longer than a lease lives
         batch = _fit([entry for entry in waiting if entry.shard in held])

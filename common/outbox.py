@@ -5,13 +5,16 @@ does with it: read from the head, remove after the answer. Removal is fenced: a 
 stopped removes nothing, whatever it still believes.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from common import keys
+from common.redis_client import TIMEOUT_S, Connection, connection_of
 
 LEASE_MS = 5000
 # What Logic refused is kept for an operator to look at: the newest so many of a shard.
@@ -72,6 +75,7 @@ class Outbox:
         self._redis = redis
         self._shards = shards
         self._token = token  # made for this life of the node: nobody else's lease carries it
+        self._connection: Connection | None = None  # of `read_heads` and `remove`, while neither uses it
         self._hold = redis.register_script(_HOLD)
         self._release = redis.register_script(_RELEASE)
 
@@ -85,9 +89,9 @@ class Outbox:
 
     async def read_heads(self, shards: list[int], count: int, block_ms: int) -> list[Waiting]:
         """Return up to `count` oldest entries of each shard; where all are empty, wait `block_ms` for the first."""
-        streams: dict[Any, Any] = {keys.outbox(shard): "0-0" for shard in shards}
         shard_of = {keys.outbox(shard).encode(): shard for shard in shards}
-        found: Any = await self._redis.xread(streams, count=count, block=block_ms)
+        read = ("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", *shard_of, *(["0-0"] * len(shards)))
+        [found] = await self._ask([read], TIMEOUT_S + block_ms / 1000)
         return [_waiting(shard_of[key], *entry) for key, entries in found or () for entry in entries]
 
     async def remove(self, outcomes: Mapping[int, Sequence[tuple[bytes, str]]]) -> list[int]:
@@ -95,12 +99,38 @@ class Outbox:
 
         All shards share one round trip, and so one fsync.
         """
-        pipeline = self._redis.pipeline(transaction=False)
+        commands: list[tuple[Any, ...]] = []
         for shard, entries in outcomes.items():
-            arguments = [value for entry in entries for value in entry]
             shard_keys = (keys.lease(shard), keys.outbox(shard), keys.outbox_dead(shard))
-            pipeline.eval(_REMOVE, len(shard_keys), *shard_keys, self._token, DEAD_LETTERS, *arguments)
-        return [shard for shard, removed in zip(outcomes, await pipeline.execute(), strict=True) if int(removed) < 0]
+            arguments = (value for entry in entries for value in entry)
+            commands.append(("EVAL", _REMOVE, len(shard_keys), *shard_keys, self._token, DEAD_LETTERS, *arguments))
+        answers = await self._ask(commands, TIMEOUT_S)
+        return [shard for shard, removed in zip(outcomes, answers, strict=True) if removed < 0]
+
+    async def close(self) -> None:
+        """Hang up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _ask(self, commands: list[tuple[Any, ...]], timeout_s: float) -> list[Any]:
+        """Ask over a connection that is kept for it: a round of the forwarder takes Redis less time than redis-py."""
+        connection, self._connection = self._connection or await connection_of(self._redis), None
+        answers: list[Any] = []
+        try:
+            async with asyncio.timeout(timeout_s):
+                await connection.write_commands(commands)
+                while len(answers) < len(commands):
+                    answers += await connection.read_answers()
+        except BaseException:
+            await connection.disconnect(nowait=True)  # or what is still to come is taken for the next answer
+            raise
+        await self.close()  # of another that was asked at the same time
+        self._connection = connection
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+        return answers
 
     async def backlog(self) -> tuple[int, float]:
         """Return how many entries wait over all shards and the age of the oldest in seconds."""
@@ -115,8 +145,9 @@ class Outbox:
         return sum(rest[::2]), max(0.0, seconds + micros / 1e6 - oldest_ms / 1000) if oldest_ms is not None else 0.0
 
 
-def _waiting(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Waiting:
+def _waiting(shard: int, entry_id: bytes, fields: list[bytes]) -> Waiting:
     """Read an entry. Garbage is handed on all the same: whoever forwards it parks it, as nobody can take it."""
-    room, user, name, ref, messages = (fields.get(one, b"") for one in (b"room", b"user", b"name", b"ref", b"messages"))
-    count = fields.get(b"count", b"")
+    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    room, user, name, ref, messages = (found.get(one, b"") for one in (b"room", b"user", b"name", b"ref", b"messages"))
+    count = found.get(b"count", b"")
     return Waiting(shard, entry_id, room, user, name, ref, int(count) if count.isdigit() else 0, messages)

@@ -71,34 +71,39 @@ async def connection_of(redis: Redis) -> "Connection":
 
 
 class Connection(AbstractConnection):
-    """A connection that can be cancelled, and lost, while it sends, and that is read in bulk where answers are many.
+    """A connection that sends without a task of its own, can be cancelled and lost meanwhile, and is read in bulk.
 
-    redis-py sends with asyncio.wait_for, and that of Python 3.11 forgets a cancellation that comes just as it is done:
-    a loop of commands would go on forever, and a service would never end. And where a connection is reset before the
-    first word is written to it, as while Redis starts again, uvloop raises RuntimeError; where the task that reads from
-    it found it lost meanwhile, its writer is None. Nobody would expect either.
+    redis-py sends with asyncio.wait_for. In Python 3.11 that costs a task and three turns of the loop, which under load
+    is longer than Redis takes to answer; and it forgets a cancellation that comes just as it is done, so that a loop of
+    commands would go on forever. And where a connection is reset before the first word is written to it, as while Redis
+    starts again, uvloop raises RuntimeError; where the task that reads from it found it lost meanwhile, its writer is
+    None. Nobody would expect either.
     """
 
     _answers: hiredis.Reader | None = None  # of `read_answers`, for the life of one connection
 
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002 - redis-py's signature
-        """Send, and be cancelled if asked to be."""
-        task = asyncio.current_task()
-        cancelled_before = task.cancelling() if task else 0
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, ARG002, FBT001, FBT002 - redis-py's signature; `connect` asks for no health checks
+        """Send what redis-py packed, connected or not yet. Raises REDIS_FAULTS."""
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        writer = self._writer
+        if writer is None:
+            raise RedisConnectionError("the connection was lost before it was written to")
         try:
-            await super().send_packed_command(command, check_health)
-        except (RuntimeError, AttributeError) as e:
-            if isinstance(e, AttributeError) and self._writer is not None:
-                raise
-            raise RedisConnectionError(f"the connection was lost before it was written to: {e}") from e
-        finally:  # it is forgotten also where sending fails just then
-            if task is not None and task.cancelling() > cancelled_before:
-                await self.disconnect(nowait=True)  # the answer will come, and be taken for that of the next command
-                raise asyncio.CancelledError
+            async with asyncio.timeout(self.socket_timeout):
+                writer.writelines([command] if isinstance(command, bytes) else command)
+                await writer.drain()
+        except (RuntimeError, OSError) as e:  # TimeoutError is an OSError
+            await self.disconnect(nowait=True)
+            kind = RedisTimeoutError if isinstance(e, TimeoutError) else RedisConnectionError
+            raise kind(f"the connection was lost while it was written to: {e or 'it takes nothing'}") from e
+        except BaseException:
+            await self.disconnect(nowait=True)  # what was sent by half is of no use to the next command
+            raise
 
     async def write_commands(self, commands: Iterable[tuple[Any, ...]]) -> None:
         """Send commands in one write."""
-        await self.send_packed_command([b"".join(map(hiredis.pack_command, commands))], check_health=False)
+        await self.send_packed_command(b"".join(map(hiredis.pack_command, commands)))
 
     async def read_answers(self) -> list[Any]:
         """Return the answers that came, one at least; refusals are among them, as exceptions. Has no timeout.

@@ -61,19 +61,18 @@ async def test_a_redis_connection_that_is_reset_at_once_is_a_redis_that_is_away(
     await redis.aclose()
 
 
-async def test_a_connection_that_its_reader_finds_lost_while_a_command_is_sent_is_lost_for_the_sender_too(
-    redis_url: str,
-) -> None:
+async def test_a_connection_that_its_reader_finds_lost_while_a_command_is_sent_is_lost_for_the_sender_too() -> None:
     """The sender gets what commands raise when Redis is away, and nothing that would end a service."""
-    client = redis_client.connect(redis_url)
-    connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in the library
-    await connection.connect()  # type: ignore[no-untyped-call]  # likewise
-    sending = asyncio.create_task(connection.send_packed_command(connection.pack_command("PING"), check_health=False))
-    await asyncio.sleep(0)  # it is past its look whether the connection is up, and has written nothing
-    await connection.disconnect(nowait=True)
-    with pytest.raises(redis_client.AWAY):
-        await sending
-    await client.aclose()
+    with closing(socket.create_server(("127.0.0.1", 0))) as deaf:  # never reads, so that sending takes forever
+        client = redis_client.connect(f"redis://127.0.0.1:{deaf.getsockname()[1]}/0")
+        connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in the library
+        await connection._connect()  # type: ignore[no-untyped-call]  # noqa: SLF001 - without asking Redis who it is
+        sending = asyncio.create_task(connection.send_packed_command([bytes(50_000_000)], check_health=False))
+        await asyncio.sleep(0)  # it waits for room in the socket
+        await connection.disconnect(nowait=True)
+        with pytest.raises(redis_client.AWAY):
+            await sending
+        await client.aclose()
 
 
 async def test_a_kafka_connection_that_is_lost_before_a_request_is_what_aiokafka_expects() -> None:

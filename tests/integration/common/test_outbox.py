@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
@@ -9,9 +11,10 @@ import pytest
 from redis.asyncio import Redis
 
 from chatroom.bench.redis_server import RedisServer
-from common import keys
+from common import keys, redis_client
 from common.envelope import User
 from common.outbox import LEASE_MS, Outbox
+from common.redis_client import REDIS_FAULTS
 from common.store import Store
 from tests.integration.common.conftest import open_store
 from tests.support.eventually import eventually
@@ -20,16 +23,26 @@ ALICE = User("alice", "Alice")
 SHARD = 3
 
 
+@asynccontextmanager
+async def outbox_of(redis: Redis, node: str) -> AsyncIterator[Outbox]:
+    """Open a node's outboxes."""
+    it = Outbox(redis, 16, node)
+    yield it
+    await it.close()
+
+
 @pytest.fixture
-def outbox(redis: Redis) -> Outbox:
+async def outbox(redis: Redis) -> AsyncIterator[Outbox]:
     """A node's outboxes."""
-    return Outbox(redis, 16, "node-1")
+    async with outbox_of(redis, "node-1") as it:
+        yield it
 
 
 @pytest.fixture
-def other(redis: Redis) -> Outbox:
+async def other(redis: Redis) -> AsyncIterator[Outbox]:
     """Another node's."""
-    return Outbox(redis, 16, "node-2")
+    async with outbox_of(redis, "node-2") as it:
+        yield it
 
 
 async def put(redis: Redis, shard: int, *rooms: str) -> list[bytes]:
@@ -152,12 +165,15 @@ async def test_who_lost_the_lease_removes_nothing(outbox: Outbox, other: Outbox,
 
 async def test_the_outbox_can_be_emptied_while_redis_is_full(own_redis: RedisServer) -> None:
     """What waits for Kafka may be what fills it: leases are taken and entries removed or parked all the same."""
-    async with open_store(own_redis.url) as store, Redis.from_url(own_redis.url, protocol=2) as redis:
+    async with (
+        open_store(own_redis.url) as store,
+        redis_client.connect(own_redis.url) as redis,
+        outbox_of(redis, "node-1") as outbox,
+    ):
         shard = store.shard_of("room_1")
         for _ in range(2):
             await store.append("room_1", ALICE, ["x"])
         await redis.config_set("maxmemory", "100kb")
-        outbox = Outbox(redis, 16, "node-1")
         assert await outbox.hold(shard)
         assert await outbox.hold(shard)
         one, two = await outbox.read_heads([shard], 10, 100)
@@ -194,3 +210,24 @@ async def test_the_backlog_is_measured(outbox: Outbox, redis: Redis, store: Stor
     length, age_s = await outbox.backlog()
     assert length == 2
     assert 0 <= age_s < 10
+
+
+async def test_what_was_left_half_read_is_not_taken_for_the_next_answer(outbox: Outbox, redis: Redis) -> None:
+    """A round that is given up while Redis keeps it waiting costs the next one nothing but a new connection."""
+    reading = asyncio.create_task(outbox.read_heads([SHARD], 10, 4000))
+    await eventually(lambda: _blocked(redis))
+    reading.cancel()
+    await asyncio.wait([reading])
+    [one] = await put(redis, SHARD, "a")
+    await outbox.hold(SHARD)
+    assert await outbox.remove({SHARD: [(one, "")]}) == []
+    assert await outbox.read_heads([SHARD], 10, 10) == []
+
+
+async def test_a_connection_that_was_lost_is_made_anew(outbox: Outbox, redis: Redis) -> None:
+    """The round that finds it lost fails, the next one works."""
+    await outbox.read_heads([SHARD], 10, 1)
+    await redis.client_kill_filter(_type="normal", skipme=True)
+    with pytest.raises(REDIS_FAULTS):
+        await outbox.read_heads([SHARD], 10, 1)
+    assert await outbox.read_heads([SHARD], 10, 1) == []
