@@ -141,7 +141,7 @@ class AppendLane:
         asked_before = False
         while batch:
             try:
-                async with asyncio.timeout(TIMEOUT_S * 2):
+                async with asyncio.timeout(TIMEOUT_S):
                     answers = await self._ask(batch)
             except AWAY as e:
                 asked_before = True
@@ -187,8 +187,7 @@ class AppendLane:
             answers: list[list[Any]] = [[] for _ in pipelines]
             for connection, commands, found in zip(connections, pipelines, answers, strict=False):
                 while len(found) < len(commands):
-                    async with asyncio.timeout(TIMEOUT_S):
-                        found.extend(await connection.read_answers())
+                    found.extend(await connection.read_answers())
         except BaseException:  # cancelled as well: what is still to come must not be taken for the next answers
             await self._disconnect()
             raise

@@ -26,6 +26,7 @@ log = logs.get()
 
 TIMEOUT_S: Final = 2.0
 READ_BYTES: Final = 65_536
+DRAINED_BYTES: Final = 65_536  # unsent; less is not waited for
 # In one pool; who comes when all are busy waits for one, at most as long as for an answer.
 CONNECTIONS: Final = 32
 # How Redis is run so that an ack is kept whatever dies.
@@ -90,9 +91,10 @@ class Connection(AbstractConnection):
         if writer is None:
             raise RedisConnectionError("the connection was lost before it was written to")
         try:
-            async with asyncio.timeout(self.socket_timeout):
-                writer.writelines([command] if isinstance(command, bytes) else command)
-                await writer.drain()
+            writer.write(command if isinstance(command, bytes) else b"".join(command))
+            if writer.transport.get_write_buffer_size() > DRAINED_BYTES:
+                async with asyncio.timeout(self.socket_timeout):
+                    await writer.drain()
         except (RuntimeError, OSError) as e:  # TimeoutError is an OSError
             await self.disconnect(nowait=True)
             kind = RedisTimeoutError if isinstance(e, TimeoutError) else RedisConnectionError
