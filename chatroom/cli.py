@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from chatroom.config import Options, with_environ
+from chatroom.folder import USUAL
 
 _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
@@ -72,7 +73,7 @@ def main() -> None:
     "--data",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    default=".chatroom",
+    default=USUAL,
     show_default=True,
     metavar="DIR",
     help="Where the embedded Redis, and Prometheus, keep their files.",

@@ -1,14 +1,19 @@
-"""The folder where the servers of a stack keep what they stored (`--data`): made, tried, and one stack's alone."""
+"""The folder where the servers of a stack keep what they stored (`--data`): made, tried, and one stack's alone.
+
+In it also stands where the stack's Redis and Kafka listen, for commands that are run beside it.
+"""
 
 import contextlib
 import errno
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import StartupError
 
+USUAL = Path(".chatroom")
 CHANGE = "choose another folder with --data"
 _TRIAL_BYTES = 1 << 20
 
@@ -31,6 +36,29 @@ def taken(directory: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def tell(directory: Path, *, redis: str, kafka: str) -> None:
+    """Write down where the servers of the stack that holds the folder are. Raises StartupError."""
+    try:
+        fd = os.open(
+            directory / "servers.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+        )  # a URL may hold a password
+        with os.fdopen(fd, "w") as out:
+            json.dump({"redis": redis, "kafka": kafka}, out)
+    except OSError as e:
+        raise StartupError(_fault(directory, e)) from None
+
+
+def told(server: str, directory: Path = USUAL) -> str | None:
+    """Return where the redis or kafka of the stack is that holds the folder; None if none does."""
+    with contextlib.suppress(OSError, ValueError), (directory / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = json.loads((directory / "servers.json").read_text()).get(server)
+            return str(found) if found else None
+    return None
 
 
 def _lock(directory: Path, fd: int) -> None:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from chatroom import folder
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -20,11 +22,23 @@ def _option(name: str, default: str | None, env: str, metavar: str, about: str) 
     )
 
 
+def _server(name: str, default: str, env: str, metavar: str, about: str) -> Callable[[F], F]:
+    """An option that is where `chatroom up` in this folder has it, if it runs."""
+    return click.option(
+        f"--{name}",
+        default=lambda: folder.told(name) or default,
+        envvar=env,
+        metavar=metavar,
+        help=f"{about}  [default: as `chatroom up` in this folder has it, or else {default}]",
+        show_envvar=True,
+    )
+
+
 url = _option("--url", "ws://localhost:8082/", "CHATROOM_URL", "URL", "Where Comet listens for clients.")
 token = _option("--token", None, "CHATROOM_TOKEN", "JWT", "Who you are, where the server wants a token.")
 uid = _option("--uid", None, "CHATROOM_UID", "ID", "Who you are, if you are a guest; made up where not given.")
-redis = _option("--redis", "redis://localhost:6379/0", "CHAT_REDIS_URL", "URL", "The services' Redis.")
-kafka = _option("--kafka", "localhost:9092", "CHAT_KAFKA_BROKERS", "HOST:PORT", "The services' Kafka.")
+redis = _server("redis", "redis://localhost:6379/0", "CHAT_REDIS_URL", "URL", "The services' Redis.")
+kafka = _server("kafka", "localhost:9092", "CHAT_KAFKA_BROKERS", "HOST:PORT", "The services' Kafka.")
 topic = _option("--topic", "my-topic", "CHAT_KAFKA_TOPIC", "NAME", "The topic that carries PushMsgs.")
 group = _option("--group", "job-service-group", "JOB_CONSUMER_GROUP", "NAME", "Job's consumer group.")
 logic = _option("--logic", "http://localhost:8090", "CHATROOM_LOGIC_URL", "URL", "Where Logic answers HTTP.")

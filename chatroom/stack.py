@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from chatroom import embedded, plan, probes, prometheus
+from chatroom import embedded, folder, plan, probes, prometheus
 from chatroom.banner import Backend, banner
 from chatroom.child import Child, Spec
 from chatroom.config import on_terminal, server_environ, service_environ
-from chatroom.folder import CHANGE
 from chatroom.output import UP, Console
 from chatroom.plan import Plan, Service
 from chatroom.ports import LOOPBACK, Claims
@@ -56,6 +55,9 @@ class Stack:
             await self._embed_kafka()
         children = [self._supervisor.start(self._service_spec(service)) for service in self._plan.services]
         await self._in_time(children, READY_TIMEOUT_S)
+        if self._plan.keeps_files:
+            redis = self._environ.get("CHAT_REDIS_URL", self._plan.setting("redis_url"))
+            folder.tell(self._plan.options.directory, redis=redis, kafka=self._kafka.address)
         watching = await self._watch() if self._plan.options.prometheus else None
         self._console.block(banner(self._plan.services, self._redis, self._kafka, watching))
 
@@ -83,7 +85,7 @@ class Stack:
         def spec(port: int) -> Spec:
             ask = partial(probes.ask_redis, f"redis://{LOOPBACK}:{port}/0")
             argv = embedded.redis_argv(program, port, directory, level)
-            return _server("redis", argv, ask, hint=f"its files are in {directory}; {CHANGE}")
+            return _server("redis", argv, ask, hint=f"its files are in {directory}; {folder.CHANGE}")
 
         port = await self._embed(spec, embedded.REDIS_PORT)
         self._environ["CHAT_REDIS_URL"] = f"redis://{LOOPBACK}:{port}/0"
@@ -114,7 +116,7 @@ class Stack:
                 await probes.ask_ready(f"http://{LOOPBACK}:{port}/-/ready")
 
             argv = prometheus.argv(program, port, directory)
-            return _server("prometheus", argv, ask, hint=f"its files are in {directory}; {CHANGE}")
+            return _server("prometheus", argv, ask, hint=f"its files are in {directory}; {folder.CHANGE}")
 
         port = await self._embed(spec, prometheus.PORT)
         return Backend(f"http://{LOOPBACK}:{port}", f"its files are in {directory}")
@@ -180,7 +182,7 @@ def _make(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people wrote is in there
     except OSError as e:
-        raise StartupError(f"can't write in {directory} ({e.strerror}): {CHANGE}") from None
+        raise StartupError(f"can't write in {directory} ({e.strerror}): {folder.CHANGE}") from None
 
 
 def _waiting_for(children: Sequence[Child]) -> str:

@@ -1,15 +1,17 @@
 """The page: the files of comet/web, read once at start, as ordinary GETs get them.
 
 A table of exact paths: what is not in it does not exist, so no request can reach another file. Nor what the folder
-holds as an npm package (package.json). Browsers ask again each
-time (`no-cache`) and get 304 while the ETag is theirs. The policy lets nothing run but our own files; they may be read
-from other people's pages, which import client.js.
+holds as an npm package (package.json). The page itself is told the default rooms, which it enters the first time.
+
+Browsers ask again each time (`no-cache`) and get 304 while the ETag is theirs. The policy lets nothing run but our own
+files; they may be read from other people's pages, which import client.js.
 
 Neighbour: comet/gateway.py answers with it.
 """
 
 import hashlib
-from collections.abc import Mapping
+import html
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -22,6 +24,7 @@ TYPES: Final[dict[str, str]] = {
     ".svg": "image/svg+xml",
 }
 INDEX: Final = "/index.html"
+ROOMS: Final = b'<meta name="default-rooms" content="room_001">'
 # 'self' in connect-src is the WebSocket, too.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -38,9 +41,11 @@ class Asset:
     headers: Mapping[str, str]
 
 
-def load() -> dict[str, Asset]:
-    """Return all files by path; the page itself is `/`, too."""
+def load(rooms: Iterable[str]) -> dict[str, Asset]:
+    """Return all files by path; the page itself is `/`, too. It is told these rooms as the default ones."""
     found = dict(_assets(resources.files("comet").joinpath("web"), ""))
+    told = ROOMS.replace(b"room_001", html.escape(",".join(rooms)).encode())
+    found[INDEX] = _asset(TYPES[".html"], found[INDEX].body.replace(ROOMS, told))
     return found | {"/": found[INDEX]}
 
 

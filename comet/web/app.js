@@ -14,7 +14,8 @@ import { Room } from "./room.js";
 import { drawMe, drawPeople, drawRooms, drawer, setUpDrawers } from "./sides.js";
 import { askName, canChange, remember, remembered, setUpTheme, whoAmI } from "./visitor.js";
 
-const FIRST_ROOM = "room_001";
+// Comet writes its own default rooms into the page, by commas.
+const DEFAULT_ROOMS = document.querySelector("meta[name=default-rooms]").content.split(",").filter(Boolean);
 
 setUpTheme();
 setUpDrawers();
@@ -289,7 +290,7 @@ addEventListener("beforeunload", (event) => {
 });
 
 const first = addressed();
-const listed = remembered().rooms ?? [FIRST_ROOM];
+const listed = remembered().rooms ?? DEFAULT_ROOMS;
 drawMe({ id: me(), username: who.name ?? "" }, canChange);
 for (const id of listed) join(id, false);
 if (first || listed.length > 0) join(first || listed[0]);

@@ -11,6 +11,7 @@ import pytest
 import redis
 from aiokafka.admin import AIOKafkaAdminClient
 
+from chatroom import folder
 from chatroom.bench.free_ports import free_port
 from chatroom.bench.kafka_server import KafkaServer
 from chatroom.bench.redis_server import RedisServer
@@ -56,6 +57,15 @@ def test_services_are_told_of_redis_kafka_and_each_other(make_up: UpMaker) -> No
     assert f'"COMET_FORWARD_URL": "{stack.logic_url}"' in told(stack, "comet-1")
     assert f'"COMET_ADVERTISE_ADDRESS": "{stack.grpc(1)}"' in told(stack, "comet-1")
     assert '"COMET_NODE_INDEX": "1"' in told(stack, "comet-1")
+
+
+def test_commands_beside_it_are_told_of_redis_and_kafka(make_up: UpMaker) -> None:
+    """While it runs, whichever ports it took."""
+    stack = make_up()
+    assert folder.told("redis", stack.directory) == stack.redis_url
+    assert folder.told("kafka", stack.directory) == stack.kafka_brokers
+    assert stack.stop() == 0
+    assert folder.told("redis", stack.directory) is None
 
 
 def test_ctrl_c_stops_in_order_and_leaves_no_process(make_up: UpMaker) -> None:
