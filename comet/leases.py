@@ -90,13 +90,12 @@ class Leases:
         self._leaving = set(list(self._until)[share:])  # others have come
         for shard in self._leaving - self._in_use:
             await self._release(shard)
-        for shard in list(self._until):
-            await self._hold(shard)
-        for shard in range(self._shards):
-            if len(self._until) >= share or self._draining:
-                break
-            if shard not in self._until:
-                await self._hold(shard)
+        await self._hold(list(self._until))
+        free = [shard for shard in range(self._shards) if shard not in self._until]
+        while free and len(self._until) < share:
+            tried = free[: share - len(self._until)]
+            free = free[len(tried) :]
+            await self._hold(tried)
         if self._until:
             self.gained.set()
 
@@ -104,11 +103,13 @@ class Leases:
         self._until.pop(shard, None)  # the forwarder may have learnt meanwhile that it is another's
         await self._outbox.release(shard)
 
-    async def _hold(self, shard: int) -> None:
-        if self._draining:  # a round that drain() overtook must not take back what was given up
+    async def _hold(self, shards: list[int]) -> None:
+        if self._draining or not shards:  # a round that drain() overtook must not take back what was given up
             return
         asked_at = time.monotonic()
-        if await self._outbox.hold(shard):
-            self._until[shard] = asked_at + LEASE_MS / 1000
-        else:
-            self._until.pop(shard, None)
+        ours = await self._outbox.hold(*shards)
+        for shard in shards:
+            if shard in ours:
+                self._until[shard] = asked_at + LEASE_MS / 1000
+            else:
+                self._until.pop(shard, None)

@@ -76,12 +76,14 @@ class Outbox:
         self._shards = shards
         self._token = token  # made for this life of the node: nobody else's lease carries it
         self._connection: Connection | None = None  # of `read_heads` and `remove`, while neither uses it
-        self._hold = redis.register_script(_HOLD)
         self._release = redis.register_script(_RELEASE)
 
-    async def hold(self, shard: int) -> bool:
-        """Take or keep the shard's lease for LEASE_MS; whether it is ours now."""
-        return bool(await self._hold(keys=[keys.lease(shard)], args=[self._token, LEASE_MS]))
+    async def hold(self, *shards: int) -> list[int]:
+        """Take or keep the shards' leases for LEASE_MS, in one round trip and one fsync; return those that are ours."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for shard in shards:
+            pipeline.eval(_HOLD, 1, keys.lease(shard), self._token, LEASE_MS)
+        return [shard for shard, ours in zip(shards, await pipeline.execute(), strict=True) if ours]
 
     async def release(self, shard: int) -> None:
         """Give the shard's lease up, if it is ours."""

@@ -155,8 +155,8 @@ def stale_forwarder() -> None:
     ever: set[int] = set()
 
     def make_hold(hold: Any) -> Any:
-        async def mutant(self: Leases, shard: int) -> None:
-            await hold(self, shard)
+        async def mutant(self: Leases, shards: list[int]) -> None:
+            await hold(self, shards)
             ever.update(self._until)
 
         return mutant

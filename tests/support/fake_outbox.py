@@ -35,10 +35,10 @@ class FakeOutbox:
         if self.away:
             raise ConnectionError("Redis is away")
 
-    async def hold(self, shard: int) -> bool:
+    async def hold(self, *shards: int) -> list[int]:
         """As Outbox.hold, but that nothing runs out."""
         await self._answer()
-        return self.holders.setdefault(shard, self.node) == self.node
+        return [shard for shard in shards if self.holders.setdefault(shard, self.node) == self.node]
 
     async def release(self, shard: int) -> None:
         """As Outbox.release."""

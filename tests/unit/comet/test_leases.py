@@ -109,14 +109,15 @@ async def test_a_lease_counts_from_before_it_was_asked_for(clock: Clock, monkeyp
     """A node that was stopped while it asked does not believe that the lease began when it woke."""
 
     class Slow(FakeOutbox):
-        async def hold(self, shard: int) -> bool:
-            clock.now += LEASE_MS / 1000 if shard == 3 else 0
-            return await super().hold(shard)
+        async def hold(self, *shards: int) -> list[int]:
+            clock.now += LEASE_MS / 1000
+            return await super().hold(*shards)
 
     monkeypatch.setattr(module, "RENEW_S", 60)
-    async with running(make(Slow(), FakeNodes(1))) as leases:
-        await eventually(lambda: 15 in leases.held())
-        assert leases.held() == list(range(4, SHARDS))
+    async with running(make(outbox := Slow(), FakeNodes(1))) as leases:
+        async with asyncio.timeout(5):
+            await leases.gained.wait()
+        assert (len(outbox.holders), leases.held()) == (SHARDS, [])
 
 
 async def test_a_lease_that_another_took_is_given_up(clock: Clock) -> None:
@@ -170,10 +171,10 @@ class Gated(FakeOutbox):
         await self._through(self.releases)
         await super().release(shard)
 
-    async def hold(self, shard: int) -> bool:
+    async def hold(self, *shards: int) -> list[int]:
         """As FakeOutbox.hold, through the gate."""
         await self._through(self.holds)
-        return await super().hold(shard)
+        return await super().hold(*shards)
 
     async def until_reached(self) -> None:
         """Return when somebody waits at a gate."""
