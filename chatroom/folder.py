@@ -8,14 +8,18 @@ import errno
 import fcntl
 import json
 import os
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import StartupError
 
 USUAL = Path(".chatroom")
+SERVERS = "servers.json"
 CHANGE = "choose another folder with --data"
 _TRIAL_BYTES = 1 << 20
+_TRIES, _TRY_EVERY_S = 10, 0.02
 
 
 @contextlib.contextmanager
@@ -33,7 +37,11 @@ def taken(directory: Path) -> Iterator[int]:
     try:
         _lock(directory, fd)
         _try_to_write(directory)
-        yield fd
+        _forget(directory)  # what a killed stack told
+        try:
+            yield fd
+        finally:
+            _forget(directory)
     finally:
         os.close(fd)
 
@@ -41,13 +49,16 @@ def taken(directory: Path) -> Iterator[int]:
 def tell(directory: Path, *, redis: str, kafka: str) -> None:
     """Write down where the servers of the stack that holds the folder are. Raises StartupError."""
     try:
-        fd = os.open(
-            directory / "servers.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
-        )  # a URL may hold a password
-        with os.fdopen(fd, "w") as out:
+        with tempfile.NamedTemporaryFile("w", dir=directory, delete=False) as out:  # ours alone: it may hold a password
             json.dump({"redis": redis, "kafka": kafka}, out)
+        Path(out.name).replace(directory / SERVERS)
     except OSError as e:
         raise StartupError(_fault(directory, e)) from None
+
+
+def _forget(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        (directory / SERVERS).unlink(missing_ok=True)
 
 
 def told(server: str, directory: Path = USUAL) -> str | None:
@@ -56,23 +67,31 @@ def told(server: str, directory: Path = USUAL) -> str | None:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            found = json.loads((directory / "servers.json").read_text()).get(server)
+            found = json.loads((directory / SERVERS).read_text()).get(server)
             return str(found) if found else None
     return None
 
 
 def _lock(directory: Path, fd: int) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(fd):
         holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
         who = f" (pid {holder})" if holder.isdigit() else ""
-        raise StartupError(f"{directory} is used by another chatroom up{who}: stop that one, or {CHANGE}") from None
+        raise StartupError(f"{directory} is used by another chatroom up{who}: stop that one, or {CHANGE}")
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     except OSError as e:
         raise StartupError(_fault(directory, e)) from None
+
+
+def _locked(fd: int) -> bool:
+    """Lock it; who asks where the servers are has it for an instant, and is waited for."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_TRY_EVERY_S)
+    return False
 
 
 def _try_to_write(directory: Path) -> None:

@@ -25,8 +25,6 @@ from common.store import Limits, Store
 
 log = logs.get()
 
-# XREAD blocks for less than this, so its answer is never taken for a timeout.
-BLOCKING_TIMEOUT_S = 5.0
 # Of drain_seconds: to leave the registry, until sends in progress must be answered, to spread the closes over, to hand
 # the outboxes over (beside the two before), and for each of the last steps.
 LEAVE_SHARE, ANSWER_SHARE, SPREAD_SHARE, HAND_OVER_SHARE, LAST_SHARE = 0.1, 0.4, 0.25, 0.5, 0.05
@@ -59,7 +57,6 @@ class Comet:
         )
         url = settings.redis_url
         self._redis = redis_client.connect(url)
-        self._blocking_redis = redis_client.connect(url, retries=0, timeout_s=BLOCKING_TIMEOUT_S)
         self._store = Store(self._redis, limits)
         registry = Registry(self._redis, settings.shards)
         rooms: dict[str, Room] = {}
@@ -69,7 +66,7 @@ class Comet:
             rooms, self._store, self._pubsub, Outbound(), self._membership.room_changed, settings.join_messages
         )
         self._presences = Presences(registry, self._membership, rooms)
-        self._outbox = Outbox(self._blocking_redis, settings.shards, ids.new_incarnation())
+        self._outbox = Outbox(self._redis, settings.shards, ids.new_incarnation())
         self._leases = Leases(self._outbox, registry, settings.shards)
         self._forwarder = Forwarder(
             self._outbox, self._leases, settings.forward_url, settings.forward_timeout_seconds, self._health
@@ -162,8 +159,7 @@ class Comet:
 
     async def _disconnect(self) -> None:
         await self._outbox.close()
-        for redis in (self._redis, self._blocking_redis):
-            await redis.aclose()
+        await self._redis.aclose()
 
 
 async def _within(seconds: float, work: Coroutine[None, None, None]) -> None:

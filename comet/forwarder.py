@@ -143,7 +143,7 @@ class Forwarder:
             self._health.warnings.pop("logic", None)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
             if not body.held_back:
-                self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {e or type(e).__name__}"
+                self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {str(e) or type(e).__name__}"
             return [("failed", f"{type(e).__name__}: {e}")] * len(batch)
         finally:
             metrics.FORWARD_SECONDS.observe(time.monotonic() - begun)

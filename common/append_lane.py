@@ -141,7 +141,7 @@ class AppendLane:
         asked_before = False
         while batch:
             try:
-                async with asyncio.timeout(TIMEOUT_S):
+                async with asyncio.timeout(TIMEOUT_S * 2):
                     answers = await self._ask(batch)
             except AWAY as e:
                 asked_before = True
@@ -182,12 +182,13 @@ class AppendLane:
         try:
             while len(connections) < len(pipelines):
                 connections.append(await connection_of(self._redis))
-            for connection, commands in zip(connections, pipelines, strict=False):
-                await connection.write_commands(commands)
             answers: list[list[Any]] = [[] for _ in pipelines]
-            for connection, commands, found in zip(connections, pipelines, answers, strict=False):
-                while len(found) < len(commands):
-                    found.extend(await connection.read_answers())
+            async with asyncio.timeout(TIMEOUT_S):
+                for connection, commands in zip(connections, pipelines, strict=False):
+                    await connection.write_commands(commands)
+                for connection, commands, found in zip(connections, pipelines, answers, strict=False):
+                    while len(found) < len(commands):
+                        found.extend(await connection.read_answers())
         except BaseException:  # cancelled as well: what is still to come must not be taken for the next answers
             await self._disconnect()
             raise

@@ -17,6 +17,9 @@ from common import keys
 from common.redis_client import TIMEOUT_S, Connection, connection_of
 
 LEASE_MS = 5000
+# A removal that is given up is mostly carried out all the same, and its batch posted again; so a disk that stalls for a
+# moment is waited for.
+REMOVE_TIMEOUT_S = 5.0
 # What Logic refused is kept for an operator to look at: the newest so many of a shard.
 DEAD_LETTERS = 10_000
 
@@ -106,7 +109,7 @@ class Outbox:
             shard_keys = (keys.lease(shard), keys.outbox(shard), keys.outbox_dead(shard))
             arguments = (value for entry in entries for value in entry)
             commands.append(("EVAL", _REMOVE, len(shard_keys), *shard_keys, self._token, DEAD_LETTERS, *arguments))
-        answers = await self._ask(commands, TIMEOUT_S)
+        answers = await self._ask(commands, REMOVE_TIMEOUT_S)
         return [shard for shard, removed in zip(outcomes, answers, strict=True) if removed < 0]
 
     async def close(self) -> None:
@@ -117,7 +120,11 @@ class Outbox:
 
     async def _ask(self, commands: list[tuple[Any, ...]], timeout_s: float) -> list[Any]:
         """Ask over a connection that is kept for it: a round of the forwarder takes Redis less time than redis-py."""
-        connection, self._connection = self._connection or await connection_of(self._redis), None
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.lost:
+            await connection.disconnect(nowait=True)
+            connection = None
+        connection = connection or await connection_of(self._redis)
         answers: list[Any] = []
         try:
             async with asyncio.timeout(timeout_s):

@@ -83,6 +83,12 @@ class Connection(AbstractConnection):
 
     _answers: hiredis.Reader | None = None  # of `read_answers`, for the life of one connection
 
+    @property
+    def lost(self) -> bool:
+        """Whether it ended while nobody used it, as when Redis was started again meanwhile."""
+        reader = self._reader
+        return reader is None or reader.at_eof() or reader.exception() is not None
+
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, ARG002, FBT001, FBT002 - redis-py's signature; `connect` asks for no health checks
         """Send what redis-py packed, connected or not yet. Raises REDIS_FAULTS."""
         if not self.is_connected:
@@ -92,16 +98,27 @@ class Connection(AbstractConnection):
             raise RedisConnectionError("the connection was lost before it was written to")
         try:
             writer.write(command if isinstance(command, bytes) else b"".join(command))
-            if writer.transport.get_write_buffer_size() > DRAINED_BYTES:
-                async with asyncio.timeout(self.socket_timeout):
-                    await writer.drain()
-        except (RuntimeError, OSError) as e:  # TimeoutError is an OSError
+        except RuntimeError as e:
             await self.disconnect(nowait=True)
-            kind = RedisTimeoutError if isinstance(e, TimeoutError) else RedisConnectionError
-            raise kind(f"the connection was lost while it was written to: {e or 'it takes nothing'}") from e
+            raise RedisConnectionError(f"the connection was lost before it was written to: {e}") from e
+        if writer.transport.get_write_buffer_size() > DRAINED_BYTES:
+            await self._drain(writer)
+
+    async def _drain(self, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(self.socket_timeout or None):
+                await writer.drain()
+        except TimeoutError as e:
+            await self.disconnect(nowait=True)
+            raise RedisTimeoutError("Redis does not read what it is sent") from e
+        except OSError as e:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"the connection was lost while it was written to: {e}") from e
         except BaseException:
             await self.disconnect(nowait=True)  # what was sent by half is of no use to the next command
             raise
+        if self._writer is not writer:
+            raise RedisConnectionError("the connection was lost while it was written to")
 
     async def write_commands(self, commands: Iterable[tuple[Any, ...]]) -> None:
         """Send commands in one write."""

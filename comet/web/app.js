@@ -15,7 +15,7 @@ import { drawMe, drawPeople, drawRooms, drawer, setUpDrawers } from "./sides.js"
 import { askName, canChange, remember, remembered, setUpTheme, whoAmI } from "./visitor.js";
 
 // Comet writes its own default rooms into the page, by commas.
-const DEFAULT_ROOMS = document.querySelector("meta[name=default-rooms]").content.split(",").filter(Boolean);
+const DEFAULT_ROOMS = (document.querySelector("meta[name=default-rooms]")?.content ?? "").split(",").filter(Boolean);
 
 setUpTheme();
 setUpDrawers();

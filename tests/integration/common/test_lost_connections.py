@@ -69,8 +69,9 @@ async def test_a_connection_that_its_reader_finds_lost_while_a_command_is_sent_i
         await connection._connect()  # type: ignore[no-untyped-call]  # noqa: SLF001 - without asking Redis who it is
         sending = asyncio.create_task(connection.send_packed_command([bytes(50_000_000)], check_health=False))
         await asyncio.sleep(0)  # it waits for room in the socket
+        connection._writer.transport.abort()  # type: ignore[union-attr]  # noqa: SLF001 - as when the peer resets it
         await connection.disconnect(nowait=True)
-        with pytest.raises(redis_client.AWAY):
+        with pytest.raises(redis_client.AWAY, match="lost while it was written to"):
             await sending
         await client.aclose()
 

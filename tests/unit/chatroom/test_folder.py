@@ -54,9 +54,12 @@ def test_whoever_inherits_the_lock_holds_it_too(tmp_path: Path) -> None:
 def test_who_looks_from_beside_is_told_where_the_servers_are(tmp_path: Path) -> None:
     """While a stack holds the folder; what a killed one left behind is no answer, and nor is a folder of nobody's."""
     assert folder.told("redis", tmp_path / "none") is None
+    (tmp_path / "servers.json").write_text('{"redis": "left behind"}')
     with folder.taken(tmp_path):
         assert folder.told("redis", tmp_path) is None  # not up yet
         folder.tell(tmp_path, redis="redis://127.0.0.1:1234/0", kafka="127.0.0.1:5678")
         assert folder.told("redis", tmp_path) == "redis://127.0.0.1:1234/0"
         assert folder.told("kafka", tmp_path) == "127.0.0.1:5678"
+        assert (tmp_path / "servers.json").stat().st_mode & 0o077 == 0
     assert folder.told("redis", tmp_path) is None
+    assert not (tmp_path / "servers.json").exists()
