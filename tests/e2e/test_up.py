@@ -46,7 +46,8 @@ def test_the_banner_tells_true_addresses(stack: Stack) -> None:
 def test_each_line_stands_behind_its_service(stack: Stack) -> None:
     """Without a terminal a service logs JSON, a line an event; nothing stands without a name but the banner."""
     for service in SERVICES:
-        assert any(json.loads(line)["service"] == service for line in stack.lines_of(service)), service
+        line = stack.wait_for_line(rf"^{service} +\| (.*)")  # it may be ready before it has said so
+        assert json.loads(line[1])["service"] == service
     nameless = [line for line in stack.lines if not re.match(r"(up|comet|logic|job|kafka|redis) +\| ", line)]
     assert nameless[1].startswith("ChatRoom is ready")
 
