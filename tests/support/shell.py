@@ -1,12 +1,13 @@
 """A shell in which the documents' commands do what they say: the stack's true ports stand for the usual ones."""
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGKILL
 from typing import Final
 
 import psutil
@@ -78,11 +79,10 @@ class Shell:
         """Run a command until it has printed so many lines, press Ctrl-C, and return all its lines."""
         started = self._start(command)
         assert started.stdout is not None
-        last_resort = threading.Timer(TIMEOUT_S, started.kill)
+        last_resort = threading.Timer(TIMEOUT_S, _signal_all, (started.pid, SIGKILL))
         last_resort.start()
         lines = [started.stdout.readline().rstrip("\n") for _ in range(count)]
-        for program in (psutil.Process(started.pid), *psutil.Process(started.pid).children(recursive=True)):
-            program.send_signal(SIGINT)
+        _signal_all(started.pid, SIGINT)
         out, _ = started.communicate()
         last_resort.cancel()
         return [*lines, *out.splitlines(), INTERRUPTED]
@@ -117,3 +117,12 @@ class Shell:
             "CHAT_REDIS_URL": self._stack.redis_url,
             "CHAT_KAFKA_BROKERS": self._stack.kafka_brokers,
         }
+
+
+def _signal_all(pid: int, signum: int) -> None:
+    """Send it to a program and to all that it started; whoever has just ended needs none."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        program = psutil.Process(pid)
+        for one in (program, *program.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(signum)
