@@ -182,17 +182,14 @@ class AppendLane:
         try:
             while len(connections) < len(pipelines):
                 connections.append(await connection_of(self._redis))
-            answers: list[list[Any]] = [[] for _ in pipelines]
+            asked = list(zip(connections, pipelines, strict=False))
             async with asyncio.timeout(TIMEOUT_S):
-                for connection, commands in zip(connections, pipelines, strict=False):
+                for connection, commands in asked:
                     await connection.write_commands(commands)
-                for connection, commands, found in zip(connections, pipelines, answers, strict=False):
-                    while len(found) < len(commands):
-                        found.extend(await connection.read_answers())
+                return [await connection.read_answers(len(commands)) for connection, commands in asked]
         except BaseException:  # cancelled as well: what is still to come must not be taken for the next answers
             await self._disconnect()
             raise
-        return answers
 
     async def _disconnect(self) -> None:
         connections, self._connections = self._connections, []

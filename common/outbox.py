@@ -125,12 +125,10 @@ class Outbox:
             await connection.disconnect(nowait=True)
             connection = None
         connection = connection or await connection_of(self._redis)
-        answers: list[Any] = []
         try:
             async with asyncio.timeout(timeout_s):
                 await connection.write_commands(commands)
-                while len(answers) < len(commands):
-                    answers += await connection.read_answers()
+                answers = await connection.read_answers(len(commands))
         except BaseException:
             await connection.disconnect(nowait=True)  # or what is still to come is taken for the next answer
             raise

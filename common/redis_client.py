@@ -124,8 +124,8 @@ class Connection(AbstractConnection):
         """Send commands in one write."""
         await self.send_packed_command(b"".join(map(hiredis.pack_command, commands)))
 
-    async def read_answers(self) -> list[Any]:
-        """Return the answers that came, one at least; refusals are among them, as exceptions. Has no timeout.
+    async def read_answers(self, least: int = 1) -> list[Any]:
+        """Return the answers that came, so many at least; refusals are among them, as exceptions. Has no timeout.
 
         Whoever cancels it has to disconnect, or what comes later is taken for the next answers. Read one by one, as
         redis-py does it, an answer costs 15 us; here it costs 1. Raises RedisConnectionError.
@@ -135,7 +135,7 @@ class Connection(AbstractConnection):
             parser = hiredis.Reader(protocolError=InvalidResponse, replyError=self._parser.parse_error)
             self._answers = parser
         answers: list[Any] = []
-        while not answers:
+        while len(answers) < least:
             if self._reader is None or not (came := await self._reader.read(READ_BYTES)):
                 raise RedisConnectionError("Redis closed the connection")
             parser.feed(came)

@@ -105,9 +105,8 @@ class PubSubTap:
 
     async def _read(self, connection: Connection) -> None:
         while True:
-            answer: Any = await connection.read_response(
-                timeout=math.inf, disconnect_on_error=False
-            )  # silence is no loss
+            # Silence is no loss.
+            answer: Any = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
             if answer[0] == b"pmessage":
                 self._note(keys.room_of_channel(answer[2].decode()), answer[3])
             elif answer[0] == b"pong":

@@ -121,8 +121,9 @@ class _Connection:
         ms = 1_700_000_000_000
         self._answers = [[0, f"4 {seq} {ms}-{seq}".encode(), 1] for seq in range(first, first + len(commands))]
 
-    async def read_answers(self) -> list[Any]:
+    async def read_answers(self, least: int) -> list[Any]:
         await asyncio.sleep(0)
+        assert len(self._answers) == least
         return self._answers
 
     async def disconnect(self, *, nowait: bool) -> None:
