@@ -105,7 +105,7 @@ async def test_the_page_survives_the_servers_death(
     await asyncio.to_thread(comet.kill)
     await expect(alice.page.get_by_role("status")).to_contain_text("Trying again")
     await bob.page.get_by_role("button", name="online; show who").tap()
-    await bob.page.get_by_role("button", name="Close").first.tap()
+    await bob.people.get_by_role("button", name="Close").tap()
     await alice.say("meanwhile")
     await expect(alice.message("meanwhile").get_by_role("img", name="Sending")).to_be_visible()
     async with ChatClient(other.url, name="Carol", rooms=["den"]) as carol:
@@ -173,7 +173,7 @@ async def test_a_phone_has_drawers(comet: CometProgram, open_window: OpenWindow)
     await expect(alice.room("road-attic")).not_to_be_visible()
     await page.get_by_role("button", name="online; show who").tap()
     await expect(page.get_by_text("(you)")).to_be_visible()
-    await page.get_by_role("button", name="Close").first.tap()
+    await alice.people.get_by_role("button", name="Close").tap()
     await expect(page.get_by_text("(you)")).not_to_be_visible()
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"]
     sizes = await page.locator("button:visible, textarea").evaluate_all(

@@ -25,6 +25,11 @@ class Window:
         """The message with this text."""
         return self.page.locator(".message", has=self.page.get_by_text(text, exact=True))
 
+    @property
+    def people(self) -> Locator:
+        """Who is online."""
+        return self.page.get_by_label("Who is online")
+
     async def connected(self) -> "Window":
         """Wait until it is."""
         await expect(self.page.get_by_role("status")).to_have_attribute("data-state", "live")
