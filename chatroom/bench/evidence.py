@@ -1,4 +1,4 @@
-"""What the servers have of a load when it is over: the rooms' histories in Redis, and the topic. For the ledger."""
+"""What a load left behind, for the ledger: the rooms' histories, as a client reads them, and the topic's records."""
 
 import asyncio
 import time
@@ -13,13 +13,14 @@ from redis.asyncio import Redis
 from chatroom.bench.kafka_server import PARTITIONS
 from chatroom.bench.lab import Pipeline
 from chatroom.bench.ledger import Acked, Books, Received, Room, Stored, audit
-from common import ids, keys, redis_client
+from chatroom.client import ChatClient
+from chatroom.ports import LOOPBACK
+from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox
 from protos.job_pb2 import PushMsg
 
 SHARDS: Final = 16
-PAGE: Final = 2000
 SETTLE_S: Final = 60.0
 LOOK_S: Final = 0.1
 
@@ -41,8 +42,8 @@ async def settled(pipeline: Pipeline, timeout_s: float = SETTLE_S) -> None:
 async def books(pipeline: Pipeline, seen: Mapping[str, Any], begin: Mapping[int, int]) -> Books:
     """Hold what the clients saw against the servers. `begin` has the topic's ends before the load, by partition."""
     names = list(seen["received"])
-    async with _redis(pipeline) as redis:
-        histories = {name: await _history(redis, name) for name in names}
+    async with ChatClient(f"ws://{LOOPBACK}:{pipeline.comets[0].ws_port}/", name="ledger") as chat:
+        histories = {name: await _history(chat, name) for name in names}
     produced = await _produced(pipeline, begin)
     rooms = {
         name: Room(
@@ -63,15 +64,13 @@ async def topic_ends(pipeline: Pipeline) -> dict[int, int]:
         return {one.partition: end for one, end in ends.items()}
 
 
-async def _history(redis: Redis, room: str) -> list[Stored]:
-    stream = keys.room_keys(ids.shard_of(room, SHARDS), room).stream
+async def _history(chat: ChatClient, room: str) -> list[Stored]:
     found: list[Stored] = []
-    after = "-"
-    entries: Any = await redis.xrange(stream, after, "+", PAGE)
-    while entries:
-        found += [Stored(message_id.decode(), int(fields[b"seq"])) for message_id, fields in entries]
-        after = f"({found[-1].message_id}"
-        entries = await redis.xrange(stream, after, "+", PAGE)
+    before, more = None, True
+    while more:
+        page = await chat.history(room, before)
+        found = [Stored(one.id, one.seq) for one in page.messages] + found
+        before, more = (found[0].message_id if found else None), page.more
     return found
 
 
