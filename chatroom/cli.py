@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from chatroom import usage
 from chatroom.config import Options, with_environ
 from chatroom.folder import USUAL
 
@@ -19,7 +20,7 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 _ELSEWHERE = ("chat", "tail", "send", "status", "topics")
 
 
-class _Commands(click.Group):
+class _Commands(usage.Group):
     """The commands defined here and those elsewhere."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -6,8 +6,9 @@
             ...
 
 Connections come and go: after each loss the client connects again (client_link.py), joins its rooms where it stood
-(client_joins.py) and sends again what was not acked, with the same `ref`, which the server stores only once. What the
-server refuses for the moment is tried again after a jittered wait, until which nothing else is sent (client_pause.py).
+(client_joins.py) and sends again what was not acked (client_unacked.py), with the same `ref`, which the server stores
+only once. What the server refuses for the moment is tried again after a jittered wait, until which nothing else is sent
+(client_pause.py).
 
 Bounds: `unacked_limit` messages wait for their acks, past it `send` waits; `events_limit` events wait to be read, past
 it the oldest is dropped and told (client_events.py).
@@ -20,12 +21,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from chatroom.client_events import EventQueue
 from chatroom.client_histories import Histories
 from chatroom.client_joins import Joins
-from chatroom.client_link import Link, LinkOptions, Trace, Waits, parse
+from chatroom.client_link import Link, LinkOptions, Trace, Waits, parse, with_query
 from chatroom.client_pause import Pause
 from chatroom.client_room import RoomView
 from chatroom.client_types import (
@@ -43,7 +43,7 @@ from chatroom.client_types import (
     Removed,
     System,
 )
-from chatroom.client_unacked import Outgoing, Unacked
+from chatroom.client_unacked import Unacked
 from common import ids
 from common.envelope import User
 from common.errors import BadRequest, ChatError, Forbidden, Internal, Overloaded, RateLimited, TooLarge, Unavailable
@@ -71,7 +71,6 @@ __all__ = [
 ACK_TIMEOUT_S: Final = 240.0
 RETRY_FIRST_S: Final = 0.1
 RETRY_CAP_S: Final = 2.0
-INTERNAL_TRIES: Final = 5  # a fault of the server's may be one of this very message
 ERRORS: Final[dict[str, type[ChatError]]] = {
     one.code: one for one in (BadRequest, TooLarge, Forbidden, RateLimited, Overloaded, Unavailable, Internal)
 }
@@ -108,7 +107,7 @@ class ChatClient:
         rng = rng or random.Random()  # noqa: S311 - spreading load needs no secrecy
         # A guest keeps its id over reconnects: refs are kept by user.
         uid = None if token else uid or f"guest-{uuid.uuid4().hex[:12]}"
-        urls = [_with_query(one, uid, name) for one in ([url] if isinstance(url, str) else url)]
+        urls = [with_query(one, uid, name) for one in ([url] if isinstance(url, str) else url)]
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         options = LinkOptions(headers, open_timeout_s, ping_s, trace)
         self.me: User | None = None  # who the server says we are, from the first hello on
@@ -116,10 +115,10 @@ class ChatClient:
         self._first_rooms = list(dict.fromkeys(rooms))
         self._ack_timeout_s = ack_timeout_s
         self._events = EventQueue(events_limit)
-        self._unacked = Unacked(unacked_limit)
         self._refs = ids.Refs()
         self._pause = Pause(Waits(RETRY_FIRST_S, RETRY_CAP_S, rng), self._try_all)
         self._joins = Joins(self._link, self._events, self._pause, self._refs)
+        self._unacked = Unacked(self._link, self._pause, self._joins, unacked_limit)
         self._histories = Histories(self._link, self._pause, self._refs)
         self._opened = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -184,8 +183,7 @@ class ChatClient:
         self._pause.stop()
         self._opened.set()
         self._events.end(fault)
-        for one in self._unacked:
-            one.fail(fault)
+        self._unacked.end(fault)
         self._joins.end(fault)
         self._histories.end(fault)
 
@@ -287,25 +285,13 @@ class ChatClient:
             if room not in self._joins:
                 await self.join(room)
             self._check_alive()
-            one = self._unacked.add(ref or self._refs.new(), room, text)
-            try:
-                self._transmit(one)
-                return await one.acked
-            finally:
-                self._unacked.remove(one)
-
-    def _transmit(self, one: Outgoing) -> None:
-        """Send it unless its room is not joined now: sending would join it anew, and miss what came meanwhile."""
-        if not one.sent and not self._pause.is_on and self._link.is_open and self._joins.is_live(one.room):
-            one.sent = True
-            self._link.send("clientMessages", {"roomId": one.room, "content": one.text, "ref": one.ref})
+            return await self._unacked.send(ref or self._refs.new(), room, text)
 
     def _try_all(self) -> None:
         """Ask again for all rooms and histories and send all messages that have to."""
         self._joins.ask_all()
         self._histories.ask_all()
-        for one in self._unacked:
-            self._transmit(one)
+        self._unacked.send_all()
 
     # -- what the link reports ---------------------------------------------------------------------------------------
 
@@ -321,8 +307,7 @@ class ChatClient:
         """Forget what the connection knew."""
         self._joins.lost()
         self._histories.lost()
-        for one in self._unacked:
-            one.sent = False
+        self._unacked.lost()
         self._events.put(Reconnecting(code, reason, wait_s))
 
     def on_text(self, text: str) -> None:
@@ -345,8 +330,7 @@ class ChatClient:
 
     def _on_joined(self, payload: dict[str, Any]) -> None:
         self._joins.on_joined(payload)
-        for one in self._unacked.of(payload["roomId"]):
-            self._transmit(one)
+        self._unacked.send_all()
 
     def _on_left(self, payload: dict[str, Any]) -> None:
         self._joins.on_left(payload)
@@ -363,27 +347,16 @@ class ChatClient:
 
     def _on_error(self, payload: dict[str, Any]) -> None:
         ref, fault = payload.get("ref"), ERRORS.get(payload["code"], BadRequest)(payload["message"])
-        one = self._unacked.get(ref)
-        view = self._joins.asked_with(ref)
-        if one is not None:
-            self._send_failed(one, fault)
-        elif view is not None:
+        if self._unacked.refused(ref, fault):
+            return
+        if (view := self._joins.asked_with(ref)) is not None:
             self._join_failed(view, fault)
         elif not (self._joins.leave_refused(ref, fault) or self._histories.refused(ref, fault)):
             log.warning("The server reports an error: %s, %s", payload["code"], payload["message"])
 
-    def _send_failed(self, one: Outgoing, fault: ChatError) -> None:
-        one.faults += isinstance(fault, Internal)
-        if fault.retriable or (isinstance(fault, Internal) and one.faults < INTERNAL_TRIES):
-            one.sent = False
-            self._pause.begin()
-        else:
-            one.fail(fault)
-
     def _join_failed(self, view: RoomView, fault: ChatError) -> None:
         if self._joins.refused(view, fault):
-            for one in self._unacked.of(view.room):
-                one.fail(fault)
+            self._unacked.fail(view.room, fault)
             self._joins.tell(view.room, fault)
 
     _RECEIVERS: ClassVar[dict[str, Callable[["ChatClient", dict[str, Any]], None]]] = {
@@ -397,13 +370,3 @@ class ChatClient:
         "hello": lambda _self, _payload: None,
         "pong": lambda _self, _payload: None,
     }
-
-
-def _with_query(url: str, uid: str | None, name: str | None) -> str:
-    """Return the URL to connect to: no room is joined by connecting, each is joined where it stood."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
-        raise ValueError(f"{url!r} is no WebSocket URL such as ws://localhost:8082/")
-    query = dict(parse_qsl(parts.query)) | {"rooms": ""}
-    query |= {key: value for key, value in (("uid", uid), ("name", name)) if value is not None}
-    return urlunsplit(parts._replace(path=parts.path or "/", query=urlencode(query)))

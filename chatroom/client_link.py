@@ -4,7 +4,8 @@ Each try goes to the next URL. Between two lies a wait with full jitter, at rand
 to `cap_s`: thousands of clients that lost one server come back spread over time. Pings find a connection that is dead
 without having been closed.
 
-Neighbour: `client.py` owns it and implements Owner. Nothing of the chat's protocol is known here but the hello.
+Neighbour: `client.py` owns it and implements Owner. Nothing of the chat's protocol is known here but the URL and the
+hello.
 """
 
 import asyncio
@@ -14,12 +15,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from chatroom.client_types import FINAL_CODES, Disconnected
+from common.errors import reason_of
 
 ABNORMAL: Final = 1006
 STEADY_S: Final = 5.0  # a connection that lived so long was a good one: the next loss begins at the shortest wait
@@ -138,7 +141,7 @@ class Link:
         except ConnectionClosed as e:
             return _how(e)
         except (OSError, TimeoutError, WebSocketException) as e:
-            return ABNORMAL, str(e) or type(e).__name__
+            return ABNORMAL, reason_of(e)
         finally:
             self._connection = self._outgoing = None
 
@@ -182,6 +185,19 @@ class Link:
                 if self._options.trace is not None:
                     self._options.trace("out", text)
                 await connection.send(text)
+
+
+def with_query(url: str, uid: str | None, name: str | None) -> str:
+    """Return the URL to connect to: no room is joined by connecting, each is joined where it stood.
+
+    Raises ValueError where it is no WebSocket URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
+        raise ValueError(f"{url!r} is no WebSocket URL such as ws://localhost:8082/")
+    query = dict(parse_qsl(parts.query)) | {"rooms": ""}
+    query |= {key: value for key, value in (("uid", uid), ("name", name)) if value is not None}
+    return urlunsplit(parts._replace(path=parts.path or "/", query=urlencode(query)))
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]] | None:

@@ -10,7 +10,7 @@ from common.envelope import User
 from common.positions import Position
 
 CLOSED_BY_US: Final = 1000
-# On these a client must not come back by itself (design.md, close codes): policy, frame too big, rate limited too long,
+# On these a client must not come back by itself (docs/client-guide.md): policy, frame too big, rate limited too long,
 # replaced or kicked.
 FINAL_CODES: Final = frozenset({1008, 1009, 4002, 4003})
 

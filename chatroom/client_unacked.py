@@ -1,15 +1,24 @@
-"""The client's messages that wait for their acks: bounded, in the order of sending.
+"""The client's messages that wait for their acks: bounded, in the order of sending, each sent until it is acked.
 
-Past the limit whoever sends waits. Neighbour: `client.py` transmits them, again on each new connection.
+Past the limit whoever sends waits. A message is sent while its room is joined, again on each new connection, and again
+after a pause where the server refused it for the moment.
+
+Neighbours: `client.py` brings the frames and tells of connections; `client_joins.py` knows which rooms are joined.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from chatroom.client_joins import Joins
+from chatroom.client_link import Link
+from chatroom.client_pause import Pause
 from chatroom.client_types import Ack
+from common.errors import ChatError, Internal
+
+INTERNAL_TRIES: Final = 5  # a fault of the server's may be one of this very message
 
 
 @dataclass(slots=True)
@@ -30,9 +39,12 @@ class Outgoing:
 
 
 class Unacked:
-    """Messages by ref, at most `limit`."""
+    """Messages of one client by ref, at most `limit`."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, link: Link, pause: Pause, joins: Joins, limit: int) -> None:
+        self._link = link
+        self._pause = pause
+        self._joins = joins
         self._by_ref: dict[str, Outgoing] = {}
         self._room_for_more = asyncio.Semaphore(limit)
         self._settled: dict[str, asyncio.Event] = {}  # by room, for who waits until none of it is left
@@ -40,16 +52,7 @@ class Unacked:
     def __len__(self) -> int:
         return len(self._by_ref)
 
-    def __iter__(self) -> Iterator[Outgoing]:
-        return iter(self._by_ref.values())
-
-    def get(self, ref: str | None) -> Outgoing | None:
-        """Return the message of a ref that still waits."""
-        return self._by_ref.get(ref) if ref else None
-
-    def of(self, room: str) -> list[Outgoing]:
-        """Return a room's messages."""
-        return [one for one in self if one.room == room]
+    # -- what the client wants ---------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -57,23 +60,47 @@ class Unacked:
         async with self._room_for_more:
             yield
 
-    def add(self, ref: str, room: str, text: str) -> Outgoing:
-        """Add a message. Raises ValueError for a ref that waits already."""
+    async def send(self, ref: str, room: str, text: str) -> Ack:
+        """Send a message and return its ack.
+
+        Raises ValueError for a ref that waits already, what the server refuses it with for good, and what `end` was
+        given.
+        """
         if ref in self._by_ref:
             raise ValueError(f"{ref!r} waits for its ack already")
         one = self._by_ref[ref] = Outgoing(ref, room, text, asyncio.get_running_loop().create_future())
-        return one
+        try:
+            self._transmit(one)
+            return await one.acked
+        finally:
+            self._remove(one)
 
-    def remove(self, one: Outgoing) -> None:
+    def _remove(self, one: Outgoing) -> None:
         """Forget a message: it is acked, failed, or its sender waits no more."""
         del self._by_ref[one.ref]
-        if one.room in self._settled and not self.of(one.room):
+        if one.room in self._settled and not self._of(one.room):
             self._settled.pop(one.room).set()
+
+    def send_all(self) -> None:
+        """Send what was not sent on this connection, unless it is not to be sent now."""
+        for one in self._by_ref.values():
+            self._transmit(one)
+
+    def _transmit(self, one: Outgoing) -> None:
+        """Send it unless its room is not joined now: sending would join it anew, and miss what came meanwhile."""
+        if not one.sent and not self._pause.is_on and self._link.is_open and self._joins.is_live(one.room):
+            one.sent = True
+            self._link.send("clientMessages", {"roomId": one.room, "content": one.text, "ref": one.ref})
 
     async def settled(self, room: str) -> None:
         """Wait until none of the room's messages is left."""
-        while self.of(room):
+        while self._of(room):
             await self._settled.setdefault(room, asyncio.Event()).wait()
+
+    def _of(self, room: str) -> list[Outgoing]:
+        return [one for one in self._by_ref.values() if one.room == room]
+
+    # -- what the server says ----------------------------------------------------------------------------------------
 
     def ack(self, payload: dict[str, Any]) -> None:
         """Take an `ack`'s payload; one that nobody waits for any more is dropped."""
@@ -82,3 +109,32 @@ class Unacked:
             [stored] = payload["messages"]
             at = payload["epoch"], stored["seq"], stored["id"], stored["timestamp"]
             one.acked.set_result(Ack(one.ref, one.room, *at))
+
+    def refused(self, ref: str | None, fault: ChatError) -> bool:
+        """Take an `error`; return whether it answers a message."""
+        if ref is None or (one := self._by_ref.get(ref)) is None:
+            return False
+        one.faults += isinstance(fault, Internal)
+        if fault.retriable or (isinstance(fault, Internal) and one.faults < INTERNAL_TRIES):
+            one.sent = False
+            self._pause.begin()
+        else:
+            one.fail(fault)
+        return True
+
+    def fail(self, room: str, fault: ChatError) -> None:
+        """Fail all of a room's messages: the server does not let this client in."""
+        for one in self._of(room):
+            one.fail(fault)
+
+    # -- what becomes of the connection ------------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        """Send all again on the next connection."""
+        for one in self._by_ref.values():
+            one.sent = False
+
+    def end(self, fault: BaseException) -> None:
+        """Fail whoever waits: there will be no more answers."""
+        for one in self._by_ref.values():
+            one.fail(fault)

@@ -5,7 +5,6 @@ Everything here asks once; the caller retries until its own deadline.
 
 import asyncio
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiokafka import AIOKafkaClient
@@ -14,6 +13,7 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from common import redis_client
+from common.errors import reason_of
 
 ASK_TIMEOUT_S = 3.0
 _OK, _TOPIC_EXISTS, _BAD_REPLICATION = 0, 36, 38
@@ -33,7 +33,7 @@ async def ask_redis(url: str, pid: int | None = None) -> None:
             await client.ping()  # an error while it still loads its files, which INFO is not
             found = (await client.info("server"))["process_id"] if pid else None
     except (RedisError, OSError) as e:  # TimeoutError is an OSError
-        raise NoAnswer(reason(e)) from None
+        raise NoAnswer(reason_of(e)) from None
     if pid and found != pid:
         raise NoAnswer(_A_STRANGER)
 
@@ -45,7 +45,7 @@ async def ask_kafka(brokers: str) -> None:
         async with asyncio.timeout(ASK_TIMEOUT_S):
             await client.bootstrap()
     except (KafkaError, OSError, ValueError) as e:
-        raise NoAnswer(reason(e)) from None
+        raise NoAnswer(reason_of(e)) from None
     finally:
         await client.close()
 
@@ -65,7 +65,7 @@ async def ensure_topic(brokers: str, topic: str, partitions: int, cluster: str |
             if code == _BAD_REPLICATION:  # a broker too old to have its own default
                 code, text = await _create(admin, topic, partitions, 1)
     except (KafkaError, OSError, ValueError) as e:
-        raise NoAnswer(reason(e)) from None
+        raise NoAnswer(reason_of(e)) from None
     finally:
         await admin.close()
     if code not in (_OK, _TOPIC_EXISTS):
@@ -82,7 +82,7 @@ async def ask_ready(url: str) -> None:
     except aiohttp.ClientConnectorError:
         raise NoAnswer("starting") from None
     except (aiohttp.ClientError, OSError, ValueError, AttributeError) as e:
-        raise NoAnswer(reason(e)) from None
+        raise NoAnswer(reason_of(e)) from None
     raise NoAnswer("; ".join(f"{name}: {why}" for name, why in reasons.items()) or f"answers {response.status}")
 
 
@@ -92,14 +92,3 @@ async def _create(admin: AIOKafkaAdminClient, topic: str, partitions: int, repli
     response = await admin.create_topics([wanted], timeout_ms=int(ASK_TIMEOUT_S * 1000))
     ((_, code, text),) = response.topic_errors
     return code, text or ""
-
-
-def reason(error: BaseException) -> str:
-    """Return an error's text, or what kind it was if it has none."""
-    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
-
-
-def without_password(url: str) -> str:
-    """Return the URL as it may be shown."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

@@ -17,6 +17,7 @@ from chatroom.output import UP, Console
 from chatroom.plan import Plan, Service
 from chatroom.ports import LOOPBACK, Claims
 from chatroom.supervisor import Supervisor
+from common import redis_client
 from common.errors import StartupError
 from common.lifecycle import leaves
 
@@ -40,7 +41,7 @@ class Stack:
         self._environ = service_environ(chosen.options)
         if on_terminal() and chosen.setting("log_format") == "auto":
             self._environ["CHAT_LOG_FORMAT"] = "pretty"  # a service sees only our pipe
-        self._redis = Backend(probes.without_password(chosen.setting("redis_url")), "yours")
+        self._redis = Backend(redis_client.without_password(chosen.setting("redis_url")), "yours")
         self._kafka = Backend(chosen.setting("kafka_brokers"), "yours")
 
     async def bring_up(self) -> None:

@@ -11,9 +11,9 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chatroom import topic_reader
-from chatroom.probes import ASK_TIMEOUT_S, NoAnswer, reason
+from chatroom.probes import ASK_TIMEOUT_S, NoAnswer
 from common import keys
-from common.errors import SettingError
+from common.errors import SettingError, reason_of
 from common.outbox import Outbox
 from common.redis_client import REDIS_FAULTS, connect
 from common.registry import Node, Registry
@@ -109,7 +109,7 @@ async def _kept(url: str) -> Kept:
     except SettingError as e:
         raise NoAnswer(str(e)) from None
     except REDIS_FAULTS as e:
-        raise NoAnswer(reason(e)) from None
+        raise NoAnswer(reason_of(e)) from None
 
 
 async def _rooms(registry: Registry) -> int:
@@ -130,7 +130,7 @@ async def _health(url: str) -> Health:
             report: dict[str, Any] = await response.json()
             return Health(report["status"], report["reasons"], report.get("warnings", {}))
     except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as e:
-        return Health(f"no answer from {url}: {reason(e)}", {}, {})
+        return Health(f"no answer from {url}: {reason_of(e)}", {}, {})
 
 
 async def _word(address: str) -> str:

@@ -15,7 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from chatroom.probes import ASK_TIMEOUT_S, NoAnswer, reason
+from chatroom.probes import ASK_TIMEOUT_S, NoAnswer
+from common.errors import reason_of
 
 LOOK_S: Final = 1.0  # between two looks for a topic that does not exist yet
 FETCH_WAIT_MS: Final = 100  # which a broker that does not wake up on a produce may hold back a fetch
@@ -32,7 +33,7 @@ async def partitions_of(brokers: str, topics: Collection[str]) -> dict[str, list
             await client.bootstrap()
             known = await client.fetch_all_metadata()  # of all: asking for one by name may create it
     except FAULTS as e:
-        raise NoAnswer(reason(e)) from None
+        raise NoAnswer(reason_of(e)) from None
     finally:
         await client.close()
     return {topic: sorted(known.partitions_for_topic(topic) or ()) for topic in topics if topic in known.topics()}
@@ -114,7 +115,7 @@ async def lag(brokers: str, topic: str, group: str) -> dict[int, int]:
             bounds = await reader.bounds()
         committed = await _committed(brokers, group, list(bounds))
     except FAULTS as e:
-        raise NoAnswer(reason(e)) from None
+        raise NoAnswer(reason_of(e)) from None
     # Who has committed nothing begins at the first record; what was trimmed meanwhile can't be read any more.
     return {tp.partition: end - max(begin, committed.get(tp, begin)) for tp, (begin, end) in bounds.items()}
 

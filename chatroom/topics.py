@@ -8,10 +8,11 @@ from typing import TypeAlias
 import click
 
 from chatroom import options
-from chatroom.probes import NoAnswer, reason
+from chatroom.probes import NoAnswer
 from chatroom.records import Record
 from chatroom.running import Fault, run
 from chatroom.topic_reader import FAULTS, LOOK_S, TopicReader, partitions_of
+from common.errors import reason_of
 
 Show: TypeAlias = Callable[[Record], str]
 
@@ -59,7 +60,7 @@ async def _topics(brokers: str, names: list[str], count: int, show: Show, *, fol
                 late = [_follow_late(brokers, name, show) for name in names if name not in known]
                 await asyncio.gather(*(_follow(reader, show) for reader in readers), *late)
     except (NoAnswer, *FAULTS) as e:
-        raise Fault(f"can't read from Kafka at {brokers} ({reason(e)}): check --kafka") from None
+        raise Fault(f"can't read from Kafka at {brokers} ({reason_of(e)}): check --kafka") from None
     return 0
 
 

@@ -46,7 +46,7 @@ class Auth:
         for name in algorithms if key else ():
             try:
                 jwt.get_algorithm_by_name(name).prepare_key(key)
-            except jwt.InvalidKeyError as e:
+            except (jwt.InvalidKeyError, ValueError, TypeError) as e:  # what cryptography raises of a PEM it can't read
                 raise SettingError(f"comet: bad setting COMET_AUTH_KEY: no key for {name} ({e})") from None
 
     def user(self, target: Target, headers: Headers) -> User:

@@ -7,7 +7,7 @@ import jwt
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from common import ids
-from common.config import Shared
+from common.config import ADDRESS, Shared
 from common.errors import BadRequest
 
 MOST_PORT: Final = 65_535
@@ -18,7 +18,7 @@ class Settings(Shared):
 
     service: ClassVar[str] = "comet"
 
-    http_bind_ip: str = Field("0.0.0.0", description="address to listen on, for all three ports")  # noqa: S104 - the seed's default
+    http_bind_ip: str = Field("0.0.0.0", description="address to listen on, for all three ports")  # noqa: S104 - clients are elsewhere
     http_bind_port: int = Field(8082, ge=1, le=65_535, description="WebSocket port")
     grpc_port: int = Field(50_051, ge=1, le=65_535, description="gRPC port, called by Job")
     metrics_port: int = Field(9091, ge=1, le=65_535, description="port of /metrics, /healthz and /readyz")
@@ -84,7 +84,7 @@ class Settings(Shared):
     @field_validator("advertise_address")
     @classmethod
     def _check_address(cls, value: str) -> str:
-        if value and not re.fullmatch(r"\S+:[0-9]{1,5}", value):
+        if value and not ADDRESS.fullmatch(value):
             raise ValueError("must be host:port")
         return value
 

@@ -14,7 +14,7 @@ what was on its way may arrive, but removes nothing, and whoever took over began
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import orjson
@@ -24,6 +24,7 @@ from comet import metrics
 from comet.leases import Leases
 from common import logs
 from common.backoff import Backoff
+from common.errors import reason_of
 from common.health import Health
 from common.outbox import Outbox, Waiting
 from common.redis_client import REDIS_FAULTS
@@ -62,7 +63,7 @@ class Forwarder:
     async def run(self) -> None:
         """Forward until drained."""
         backoff = Backoff(first_s=0.05, cap_s=2.0)
-        async with aiohttp.ClientSession(timeout=self._timeout, json_serialize=_dumps) as http:
+        async with aiohttp.ClientSession(timeout=self._timeout) as http:
             while not self._draining.is_set():
                 try:
                     shards = self._leases.held()
@@ -73,7 +74,7 @@ class Forwarder:
                     else:
                         await backoff.wait()
                 except REDIS_FAULTS as e:
-                    log.warning("The outbox could not be read", error=str(e))
+                    log.warning("The outbox could not be read", error=reason_of(e))
                     self._reading = max(1, self._reading // 2)  # perhaps it was too much for one answer
                     await backoff.wait()
         self._done.set()
@@ -91,7 +92,7 @@ class Forwarder:
                 metrics.OUTBOX_LENGTH.set(length)
                 metrics.OUTBOX_AGE_SECONDS.set(age_s)
             except REDIS_FAULTS as e:
-                log.warning("The outbox could not be measured", error=str(e))
+                log.warning("The outbox could not be measured", error=reason_of(e))
             await asyncio.sleep(MEASURE_S)
 
     async def _wait_for_leases(self) -> None:
@@ -143,7 +144,7 @@ class Forwarder:
             self._health.warnings.pop("logic", None)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
             if not body.held_back:
-                self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {str(e) or type(e).__name__}"
+                self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {reason_of(e)}"
             return [("failed", f"{type(e).__name__}: {e}")] * len(batch)
         finally:
             metrics.FORWARD_SECONDS.observe(time.monotonic() - begun)
@@ -238,10 +239,6 @@ def _body(batch: list[Waiting]) -> bytes:
 
 def _text(value: bytes) -> bytes:
     return orjson.dumps(value.decode())
-
-
-def _dumps(value: Any) -> str:  # noqa: ANN401 - any JSON
-    return orjson.dumps(value).decode()
 
 
 def _messages(batch: list[Waiting]) -> int:

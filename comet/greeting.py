@@ -15,7 +15,7 @@ from comet.context import Context
 from comet.join import Join
 from comet.room import Room
 from common import logs
-from common.errors import ChatError
+from common.errors import ChatError, reason_of
 from common.redis_client import REDIS_FAULTS
 from common.store import Read
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HELLO_BYTES: Final = 262_144  # past it the rooms of a hello come without messages; their history can be asked for
 TRY_AGAIN_LATER: Final = 1013
+FAULT_OF_OURS: Final = 1011
 
 log = logs.get()
 
@@ -46,8 +47,13 @@ class Greeting:
         try:
             rooms = await self._enter(room_ids)
         except (ChatError, *REDIS_FAULTS) as e:
-            log.warning("A client could not be let in", user=session.user.id, error=str(e))
-            self._transport.close(TRY_AGAIN_LATER, "Redis is away; try again later")
+            log.warning("A client could not be let in", user=session.user.id, error=reason_of(e))
+            why = e.message if isinstance(e, ChatError) else "Redis is away; try again later"
+            self._transport.close(TRY_AGAIN_LATER, why)
+            return
+        except Exception:
+            log.exception("A client could not be let in", user=session.user.id)
+            self._transport.close(FAULT_OF_OURS, "the server failed to let the client in")
             return
         if not session.ended:
             session.write = write
@@ -63,8 +69,15 @@ class Greeting:
         The messages are a look at the history, as a `roomHistory` is: what waits to be sent may be among them.
         """
         count = self._context.settings.join_messages
-        read = {room: await self._context.store.history(room.id, None, max(1, count)) for room in self._joined}
-        self._greet([_shown(room, *read[room], count) for room in self._joined if room in read])
+        found: dict[Room, tuple[Read, bool] | None] = {}
+        size = 0
+        for room in self._joined:
+            if size > HELLO_BYTES:
+                found[room] = None
+                continue
+            found[room] = read, _ = await self._context.store.history(room.id, None, max(1, count))
+            size += len(read.messages)
+        self._greet([_shown(room, found[room], count) for room in self._joined if room in found])
 
     @property
     def _joined(self) -> list[Room]:
@@ -94,7 +107,10 @@ class Greeting:
         session.send(frames.hello(session.user.to_json(), self._context.membership.incarnation, rooms))
 
 
-def _shown(room: Room, read: Read, more: bool, count: int) -> bytes:  # noqa: FBT001 - as the store returns them
-    """Return a joined room's part of a hello: its newest messages of the epoch that it names."""
+def _shown(room: Room, found: tuple[Read, bool] | None, count: int) -> bytes:
+    """Return a joined room's part of a hello: its newest messages of the epoch that it names, if they were read."""
+    if found is None:
+        return frames.hello_room(room.id_json, room.position, b"", more=room.last > 0)
+    read, more = found
     shown = [entry for entry in read.entries if entry.epoch == room.epoch and entry.seq <= room.last and count]
     return frames.hello_room(room.id_json, room.position, Read(read.log, shown).messages, more=more)

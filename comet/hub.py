@@ -19,7 +19,7 @@ from comet.pubsub import PubSub
 from comet.room import DELIVERED, DROPPED, HELD, Member, Room
 from common import logs
 from common.envelope import Burst
-from common.errors import Unavailable
+from common.errors import Unavailable, reason_of
 from common.positions import Log, Position
 from common.redis_client import REDIS_FAULTS
 from common.store import PAGE_BYTES, Read, Store
@@ -70,7 +70,7 @@ class Hub:
                 try:
                     await self.check()
                 except REDIS_FAULTS as e:
-                    log.warning("The check of the rooms' tails failed", error=str(e))
+                    log.warning("The check of the rooms' tails failed", error=reason_of(e))
 
     def check_soon(self) -> None:
         """Check at once: PubSub was away, and whatever it carried meanwhile is missing."""
@@ -165,7 +165,7 @@ class Hub:
         try:
             read = await self.store.read(room.id, 0, self._history)
         except REDIS_FAULTS as e:
-            log.warning("A room could not be started", room=room.id, error=str(e))
+            log.warning("A room could not be started", room=room.id, error=reason_of(e))
             return
         room.start(read.log.position, read.bursts())
         _count_released(room)
@@ -226,7 +226,7 @@ class Hub:
                     break
                 idle = idle + 1 if room.position == before else 0
         except REDIS_FAULTS as e:
-            log.warning("A hole could not be read", room=room.id, error=str(e))
+            log.warning("A hole could not be read", room=room.id, error=reason_of(e))
             return False
         return True
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from comet import metrics
 from common import logs
+from common.errors import reason_of
 from common.outbox import LEASE_MS, Outbox
 from common.redis_client import REDIS_FAULTS
 from common.registry import Registry
@@ -61,7 +62,7 @@ class Leases:
             try:
                 await self._balance()
             except REDIS_FAULTS as e:
-                log.warning("Leases could not be renewed", error=str(e))
+                log.warning("Leases could not be renewed", error=reason_of(e))
             metrics.LEASES.set(len(self.held()))
             await asyncio.sleep(RENEW_S)
 
@@ -78,7 +79,7 @@ class Leases:
                 for shard in list(self._until):
                     await self._release(shard)
         except REDIS_FAULTS as e:  # then they run out by themselves
-            log.warning("Leases could not be given up", error=str(e))
+            log.warning("Leases could not be given up", error=reason_of(e))
 
     async def _balance(self) -> None:
         nodes = await self._registry.nodes()

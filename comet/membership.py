@@ -2,8 +2,9 @@
 
 It writes the state of the moment, never steps: what changed since the last write is looked up again when it is written,
 so a write that is lost, late or repeated does no harm. One write is in flight, and what changes meanwhile is the next.
-When Redis is away the changes stay in two sets, each name once, and are written when it is back. Past CHANGES names the
-node forgets them and goes on under a fresh incarnation: what it wrote before is a dead node's then, and counts no more.
+When Redis is away the changes stay in two sets, each name once, and are written when it is back. Past CHANGES names
+beyond those that are here the node forgets them and goes on under a fresh incarnation: what it wrote before is a dead
+node's then, and counts no more.
 
 A node whose life in Redis ran out was presumed dead by others; it goes on under a fresh incarnation and records all
 anew.
@@ -16,6 +17,7 @@ from comet import metrics
 from comet.room import Room
 from common import ids, logs
 from common.backoff import Backoff
+from common.errors import reason_of
 from common.health import Health
 from common.redis_client import REDIS_FAULTS
 from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Presence, Registry
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 AGAIN_S: Final = 0.5  # after a write that failed, at first
 AGAIN_MOST_S: Final = 3.0  # and at most: well within LIFE_S
-CHANGES: Final = 300_000  # names in a set
+CHANGES: Final = 300_000  # names in a set, beyond those that are here
 WRITE_ENTRIES: Final = 1000  # in one pipeline
 
 log = logs.get()
@@ -73,7 +75,8 @@ class Membership:
         self._keep_bound()
 
     def _keep_bound(self) -> None:
-        if len(self._changed_rooms) > CHANGES or len(self._changed_users) > CHANGES:
+        gone_rooms = len(self._changed_rooms) - len(self._rooms)
+        if gone_rooms > CHANGES or len(self._changed_users) - len(self.sessions) > CHANGES:
             self._start_over()
 
     def _count(self, user_id: str, by: int) -> None:
@@ -98,7 +101,7 @@ class Membership:
             await self._registry.renew(self._node, first=True)
             self._known = self.incarnation
         except REDIS_FAULTS as e:  # then as soon as Redis is back
-            log.warning("The node could not enter the registry", error=str(e))
+            log.warning("The node could not enter the registry", error=reason_of(e))
 
     @property
     def _node(self) -> Node:
@@ -110,7 +113,7 @@ class Membership:
         try:
             await self._registry.leave(self.incarnation)
         except REDIS_FAULTS as e:  # then its life there runs out by itself
-            log.warning("The node could not leave the registry", error=str(e))
+            log.warning("The node could not leave the registry", error=reason_of(e))
 
     async def _renew(self) -> None:
         backoff = Backoff(AGAIN_S, AGAIN_MOST_S)  # jittered: many nodes lost the same Redis
@@ -128,7 +131,7 @@ class Membership:
                     continue
                 await asyncio.sleep(RENEW_S)
             except REDIS_FAULTS as e:
-                self._health.bad("redis", f"Redis is away: {e}")
+                self._health.bad("redis", f"Redis is away: {reason_of(e)}")
                 await backoff.wait()
 
     def _start_over(self) -> None:
@@ -158,7 +161,7 @@ class Membership:
                 )
                 backoff.reset()
             except REDIS_FAULTS as e:
-                log.warning("Membership could not be recorded", error=str(e))
+                log.warning("Membership could not be recorded", error=reason_of(e))
                 self._changed_rooms.update(rooms)
                 self._changed_users.update(users)
                 await backoff.wait()

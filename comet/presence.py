@@ -12,6 +12,7 @@ from comet.membership import Membership, local_presence
 from comet.room import Room
 from common import logs
 from common.envelope import User
+from common.errors import reason_of
 from common.redis_client import REDIS_FAULTS
 from common.registry import LISTED_USERS, Presence, Registry
 
@@ -32,6 +33,7 @@ class Presences:
         self._rooms = rooms  # the hub's
         self._told: dict[str, bytes] = {}  # the last frame told to a room's watchers
         self._elsewhere: dict[str, tuple[float, Presence]] = {}  # on other nodes, by room, with when it was read
+        self._looks: dict[str, asyncio.Future[Presence]] = {}  # under way, by room
 
     async def frame(self, room_id: str) -> bytes:
         """Return the presence frame of a room. Raises what redis raises."""
@@ -43,11 +45,23 @@ class Presences:
         now = asyncio.get_running_loop().time()
         read_at, elsewhere = self._elsewhere.get(room.id, (0.0, NOBODY))
         if now - read_at > COUNT_FRESH_S:
-            [elsewhere] = await self._registry.presence([room.id], without=self._membership.incarnation)
-            self._elsewhere[room.id] = (now, elsewhere)
+            elsewhere = await self._look_elsewhere(room.id)
         here = len(room.users) + (joining.id not in room.users)
         on_both = sum(user_id == joining.id or user_id in room.users for user_id, _ in elsewhere.users)
         return here + elsewhere.online - on_both
+
+    async def _look_elsewhere(self, room_id: str) -> Presence:
+        """Return who is in a room on other nodes; all who ask at the same time share one look."""
+        look = self._looks.get(room_id)
+        if look is None:
+            look = self._looks[room_id] = asyncio.ensure_future(self._read_elsewhere(room_id))
+            look.add_done_callback(lambda _look: self._looks.pop(room_id))
+        return await asyncio.shield(look)  # who asked first may be gone by then
+
+    async def _read_elsewhere(self, room_id: str) -> Presence:
+        [elsewhere] = await self._registry.presence([room_id], without=self._membership.incarnation)
+        self._elsewhere[room_id] = (asyncio.get_running_loop().time(), elsewhere)
+        return elsewhere
 
     async def run(self) -> None:
         """Tell watchers of changes, forever."""
@@ -60,7 +74,7 @@ class Presences:
                 try:
                     await self._tell(watched)
                 except REDIS_FAULTS as e:
-                    log.warning("Presence could not be read", error=str(e))
+                    log.warning("Presence could not be read", error=reason_of(e))
 
     async def _tell(self, rooms: list[Room]) -> None:
         found = await self._registry.presence([room.id for room in rooms], without=self._membership.incarnation)

@@ -19,7 +19,7 @@ from comet import metrics
 from common import logs
 from common.backoff import Backoff
 from common.envelope import Burst, parse_burst
-from common.errors import Unavailable
+from common.errors import Unavailable, reason_of
 from common.health import Health
 from common.redis_client import REDIS_FAULTS, TIMEOUT_S, Connection, connection_of
 
@@ -86,8 +86,8 @@ class PubSub:
                 await self._converse(connection, on_burst, backoff)
             except* REDIS_FAULTS as lost_by:
                 metrics.PUBSUB_LOST.inc()
-                self._health.warnings["pubsub"] = f"PubSub is away: {_text(lost_by)}"
-                log.warning("The PubSub connection was lost", error=_text(lost_by))
+                self._health.warnings["pubsub"] = f"PubSub is away: {reason_of(lost_by)}"
+                log.warning("The PubSub connection was lost", error=reason_of(lost_by))
             finally:
                 self._connection = None
                 if connection is not None:
@@ -171,7 +171,3 @@ async def _subscribe(connection: Connection, channels: Iterable[bytes]) -> None:
 
 def _nothing() -> None:
     """Stand in for a callback that nobody waits for."""
-
-
-def _text(error: BaseException) -> str:
-    return "; ".join(map(_text, error.exceptions)) if isinstance(error, ExceptionGroup) else str(error)

@@ -22,7 +22,7 @@ from comet.membership import Membership
 from comet.room import DUPLICATE, HELD, Room
 from common import ids, lifecycle, logs
 from common.envelope import Burst, messages_of, split
-from common.errors import BadRequest, StartupError, Unavailable
+from common.errors import BadRequest, StartupError, Unavailable, reason_of
 from common.positions import Position
 from common.redis_client import REDIS_FAULTS
 from protos import comet_pb2, comet_pb2_grpc
@@ -65,19 +65,21 @@ class PushService(comet_pb2_grpc.CometServicer):
         if not request.batch:
             await _need_proto(request, context)
         reply = comet_pb2.BroadcastRoomReply()
-        for one in (request, *request.more):
+        asked = (request, *request.more)
+        tails = await self._tails_of(asked)
+        for one in asked:
             try:
                 ids.room_id(one.room_id, "room_id")
-                if not await self._broadcast_room(one.room_id, _protos(one)):
+                if not await self._broadcast_room(one.room_id, _protos(one), tails.get(one.room_id)):
                     metrics.REFUSED_PUSHES.inc()
                     reply.refused_rooms.append(one.room_id)
             except BadRequest as fault:
                 if not request.more:
-                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, fault.message)
+                    await context.abort(grpc.StatusCode[fault.grpc_status], fault.message)
                 metrics.REFUSED_PUSHES.inc()
                 reply.refused_rooms.append(one.room_id)
             except (Unavailable, *REDIS_FAULTS) as e:
-                log.warning("A push waits for Redis", room=one.room_id, error=str(e))
+                log.warning("A push waits for Redis", room=one.room_id, error=reason_of(e))
                 reply.retry_rooms.append(one.room_id)
         if reply.refused_rooms and not request.more:
             await context.abort(
@@ -128,38 +130,49 @@ class PushService(comet_pb2_grpc.CometServicer):
 
     # -- within ------------------------------------------------------------------------------------------------------
 
-    async def _broadcast_room(self, room_id: str, protos: Iterable[Proto]) -> bool:
-        """Bring pushes to a room; False if one was refused. Raises Unavailable or what redis raises."""
+    async def _tails_of(self, asked: Iterable[comet_pb2.BroadcastRoomReq]) -> dict[str, Position]:
+        """Look once where the logs of all rooms end that get something new; no room is there if Redis does not say."""
+        rooms = self._hub.rooms
+        ahead = {
+            one.room_id
+            for one in asked
+            if (room := rooms.get(one.room_id)) is not None
+            and any(proto.first_seq and not _has(room, proto) for proto in _protos(one))
+        }
+        if not ahead:
+            return {}
+        try:
+            return dict(zip(ahead, await self._hub.store.tails([*ahead]), strict=True))
+        except REDIS_FAULTS as e:
+            log.warning("Pushes wait for Redis", rooms=len(ahead), error=reason_of(e))
+            return {}
+
+    async def _broadcast_room(self, room_id: str, protos: Iterable[Proto], tail: Position | None) -> bool:
+        """Bring pushes to a room whose log ends there; False if one was refused.
+
+        Raises Unavailable, also where the end is needed and not known, or what redis raises.
+        """
         room = self._hub.rooms.get(room_id)
         if room is None:  # nobody is here any more
             return True
         settled = True
-        tail = Position(0, 0)  # of the room's log, as far as it was looked at
         for proto in protos:
             if not proto.first_seq:
                 if self._is_new(proto.id, room_id):
                     self._hub.deliver_raw(room_id, proto.body)
                 continue
-            if self._is_repeat(room, proto):
+            metrics.DELIVERY_PUSH.observe(_age_s(proto.body))
+            if _has(room, proto):  # the usual case, in which nothing needs to be looked into
+                metrics.DELIVERIES["push", DUPLICATE].inc(max(1, proto.count))
                 continue
+            if tail is None:
+                raise Unavailable("it is not known where the room's log ends")
             burst = _burst(room, proto)
-            if burst is not None and (burst.epoch, burst.last_seq) > (tail.epoch, tail.seq):
-                [tail] = await self._hub.store.tails([room_id])
             if burst is None or (burst.epoch, burst.last_seq) > (tail.epoch, tail.seq):
                 settled = False  # nobody's messages: the log is the truth
             elif self._hub.deliver(room_id, burst, "push") == HELD and room.live:
                 await self._hub.repair(room)
         return settled
-
-    @staticmethod
-    def _is_repeat(room: Room, proto: Proto) -> bool:
-        """Whether PubSub was here before: the usual case, in which nothing needs to be looked into."""
-        metrics.DELIVERY_PUSH.observe(_age_s(proto.body))
-        count = max(1, proto.count)
-        if room.live and proto.epoch <= room.epoch and proto.first_seq + count - 1 <= room.last:
-            metrics.DELIVERIES["push", DUPLICATE].inc(count)
-            return True
-        return False
 
     def _is_new(self, push_id: str, target: str) -> bool:
         """Whether this id did not come before; without one there is nothing to go by."""
@@ -194,6 +207,11 @@ async def _need_proto(
 ) -> None:
     if not request.HasField("proto"):
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "proto is missing: it holds the body to deliver")
+
+
+def _has(room: Room, proto: Proto) -> bool:
+    """Whether the room has a push's messages already, from PubSub."""
+    return room.live and proto.epoch <= room.epoch and proto.first_seq + max(1, proto.count) - 1 <= room.last
 
 
 def _burst(room: Room, proto: Proto) -> Burst | None:

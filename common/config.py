@@ -24,7 +24,9 @@ SERVICES = ("comet", "logic", "job")
 SHARED = "chat"
 # Kubernetes puts these into every container for a service named, say, `comet`; they are nobody's mistake.
 _KUBERNETES = re.compile(r"(COMET|LOGIC|JOB)_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
-_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,\[\]]+)(:[0-9]{1,5})?")
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,\[\]]+)"
+_BROKER = re.compile(rf"{_HOST}(:[0-9]{{1,5}})?")
+ADDRESS = re.compile(rf"{_HOST}:[0-9]{{1,5}}")  # host:port
 
 _S = TypeVar("_S", bound="Shared")
 

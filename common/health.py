@@ -15,6 +15,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from common import lifecycle
 
 SHUTDOWN_S = 2.0
+PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 class Health:
@@ -60,9 +61,8 @@ def add_routes(app: web.Application, health: Health) -> None:
             body, content_type = prometheus_client.generate_latest(), prometheus_client.CONTENT_TYPE_LATEST
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
+    for path, answer in zip(PATHS, (healthz, readyz, metrics), strict=True):
+        app.router.add_get(path, answer)
 
 
 @asynccontextmanager

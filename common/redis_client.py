@@ -151,9 +151,15 @@ class Connection(AbstractConnection):
         await super().disconnect(*args, **kwargs)
 
 
+def without_password(url: str) -> str:
+    """Return a Redis's URL as it may be shown."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
 async def check(redis: Redis, url: str) -> None:
     """Raise StartupError with one clear line if Redis does not answer, refuses us or is too old."""
-    shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+    shown = without_password(url)
     try:
         server = await redis.info("server")
     except REDIS_FAULTS as e:

@@ -1,13 +1,10 @@
 """Job's settings."""
 
-import re
 from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from common.config import Shared
-
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,\[\]]+):[0-9]{1,5}")
+from common.config import ADDRESS, Shared
 
 
 class Settings(Shared):
@@ -31,7 +28,7 @@ class Settings(Shared):
     @classmethod
     def _check_addresses(cls, value: str) -> str:
         for address in filter(None, value.split(",")):
-            if not _ADDRESS.fullmatch(address.strip()):
+            if not ADDRESS.fullmatch(address.strip()):
                 raise ValueError(f"{address.strip()!r} is not host:port")
         return value
 

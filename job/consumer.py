@@ -22,7 +22,7 @@ from aiokafka.errors import CommitFailedError
 
 from common import logs
 from common.backoff import Backoff
-from common.errors import BadRequest
+from common.errors import BadRequest, reason_of
 from common.health import Health
 from job import kafka
 from job.config import Settings
@@ -104,11 +104,12 @@ class Consumer:
                     backoff.reset()
                     await self._serve(self._kafka)
             except* kafka.FAULTS as group:
-                why = kafka.reasons(group)
+                why = reason_of(group)
                 log.warning("Kafka failed a consumer, which joins anew", consumer=self._index, why=why)
                 self._health.bad(self._name, why)
             self._kafka = None
-            await backoff.wait()
+            if not self._stopping.is_set():
+                await backoff.wait()
 
     async def _serve(self, consumer: AIOKafkaConsumer) -> None:
         """Fetch and commit until stopped; then finish."""
@@ -137,12 +138,15 @@ class Consumer:
 
     async def _commit_forever(self, consumer: AIOKafkaConsumer) -> None:
         lag = Lag(consumer, self._partitions, self._health, self._name, self._settings)
-        while True:
-            lag.observe()
-            await asyncio.sleep(COMMIT_S)
-            if self._thrown_out:
-                raise CommitFailedError("stopped for longer than the group waits for a member")
-            await self._partitions.commit(self._commit)
+        try:
+            while True:
+                lag.observe()
+                await asyncio.sleep(COMMIT_S)
+                if self._thrown_out:
+                    raise CommitFailedError("stopped for longer than the group waits for a member")
+                await self._partitions.commit(self._commit)
+        finally:
+            lag.close()
 
     async def _fetch_forever(self, consumer: AIOKafkaConsumer) -> None:
         while not self._stopping.is_set():

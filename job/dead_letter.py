@@ -19,6 +19,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from common import logs
 from common.backoff import Backoff
+from common.errors import reason_of
 from common.health import Health
 from job import kafka
 from job.config import Settings
@@ -85,7 +86,7 @@ class DeadLetters:
                 async with self._writer(self._settings) as send:
                     await self._write_all(send, backoff)
             except kafka.FAULTS as e:
-                why = str(e) or type(e).__name__
+                why = reason_of(e)
                 log.warning("Dead letters can't be written", topic=self._topic, waiting=len(self._waiting), why=why)
                 self._health.bad("dead_letters", f"{self._topic} can't be written: {why}")
             await backoff.wait()

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Final
 
 from common import logs
+from common.errors import reason_of
 from common.health import Health
 from common.redis_client import REDIS_FAULTS, TIMEOUT_S
 from common.registry import RENEW_S, Registry
@@ -65,9 +66,9 @@ class Directory:
     def lose(self, error: BaseException) -> None:
         """Hear that Redis did not answer."""
         if not self.blind:
-            log.warning("Redis is away: pushes go to all nodes last seen", error=str(error) or type(error).__name__)
+            log.warning("Redis is away: pushes go to all nodes last seen", error=reason_of(error))
         self.blind = True
-        self._health.bad("redis", str(error) or type(error).__name__)
+        self._health.bad("redis", reason_of(error))
         self._doubtful_until = time.monotonic() + GRACE_S
 
     async def look_for(self, incarnations: Collection[str]) -> None:

@@ -27,13 +27,6 @@ _AS_THE_CLUSTER_SAYS: Final = -1
 _MOST_BYTES: Final = 64 * 1024 * 1024
 
 
-def reasons(group: BaseExceptionGroup[BaseException]) -> str:
-    """Return what went wrong, in one line."""
-    return "; ".join(
-        reasons(e) if isinstance(e, BaseExceptionGroup) else str(e) or type(e).__name__ for e in group.exceptions
-    )
-
-
 async def partitions_of(settings: Settings, topic: str) -> int:
     """Return how many partitions the topic has, 0 if it does not exist."""
     async with _admin(settings) as admin:

@@ -41,6 +41,10 @@ class Lag:
             self._show(tp)
         self._judge(assigned)
 
+    def close(self) -> None:
+        """Show nothing any more: the consumer is no member now, and another process may have its partitions."""
+        self._hide({partition for partition, by in _shown.items() if by is self})
+
     def _hide(self, partitions: set[int]) -> None:
         """Take away what was shown of partitions that another process has now."""
         for partition in partitions:

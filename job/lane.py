@@ -88,8 +88,10 @@ class Lane:
         self._flying = []
 
     def give_up(self) -> list[Record]:
-        """Return what was taken last, for the caller to settle."""
+        """Return what was taken last, for the caller to settle; what held their rooms up is settled with them."""
         flying, self._flying = self._flying, []
+        for record in flying:
+            self._holds.pop(record.room, None)
         return flying
 
     def settle(self, retry: Collection[str], refused: Collection[str], now: float) -> Outcome:

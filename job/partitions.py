@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from common import logs
+from common.errors import reason_of
 from job import kafka, metrics
 from job.progress import Progress
 
@@ -117,7 +118,7 @@ class Partitions:
                     await commit(offsets)
             except kafka.FAULTS as e:
                 metrics.NOT_COMMITTED.inc()
-                log.warning("Offsets not committed", why=str(e) or type(e).__name__)
+                log.warning("Offsets not committed", why=reason_of(e))
                 return
             metrics.COMMITTED.inc()
             for tp, offset in offsets.items():

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from common import logs, redis_client, shards
 from common.backoff import Backoff
-from common.errors import StartupError
+from common.errors import StartupError, reason_of
 from common.health import Health
 from job import kafka
 from job.config import Settings
@@ -64,7 +64,7 @@ async def wait_for_topic(settings: Settings, health: Health) -> None:
 
 
 def _note(health: Health, name: str, error: BaseException) -> None:
-    why = str(error) or type(error).__name__
+    why = reason_of(error)
     log.warning("Waiting for what Job needs", service_away=name, why=why)
     health.bad(name, why)
 

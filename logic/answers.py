@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
-from common import logs
+from common import health, logs
 from common.errors import BadRequest, ChatError, Internal, Overloaded, TooLarge
 from logic import replies
 from logic.metrics import IN_FLIGHT, REFUSED, REQUEST_SECONDS, REQUESTS
@@ -60,13 +60,15 @@ def _path(loc: tuple[int | str, ...]) -> str:
 def guard(max_requests: int) -> Middleware:
     """Return the middleware around all routes: it bounds requests in work, counts them and turns faults into JSON.
 
-    Past `max_requests` the newest is refused with Overloaded.
+    Past `max_requests` the newest is refused with Overloaded; health and metrics are not: a busy Logic is alive.
     """
     in_flight = 0
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:  # aiohttp gives it by that name
         nonlocal in_flight
+        if request.path in health.PATHS:
+            return await handler(request)
         began = time.monotonic()
         in_flight += 1
         IN_FLIGHT.set(in_flight)

@@ -12,7 +12,7 @@ class Settings(Shared):
 
     service: ClassVar[str] = "logic"
 
-    http_bind_ip: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104 - the seed's default
+    http_bind_ip: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104 - backends are elsewhere
     http_bind_port: int = Field(
         8090, ge=1, le=65_535, description="HTTP port: the API, /docs, /healthz, /readyz, /metrics"
     )

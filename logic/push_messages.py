@@ -16,7 +16,7 @@ from common.store import Appended
 from logic.models import Broadcast, Push, Send
 from protos.job_pb2 import PushMsg
 
-OPERATION = 4  # the seed's, of every message that clients get
+OPERATION = 4  # of every message that clients get
 BROADCAST_KEY = b"broadcast"
 # Tells our ids of pushes from anybody else's UUIDs made of the same ref.
 _NAMESPACE = uuid.UUID("5b8f4b3e-9a1c-4d0e-8d67-2f2a51c0c8aa")

@@ -11,7 +11,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 
 from common import logs, redis_client, shards
-from common.errors import StartupError, Unavailable
+from common.errors import StartupError, Unavailable, reason_of
 from common.health import Health
 from logic.config import Settings
 from logic.metrics import REDIS_MEMORY, REDIS_MEMORY_LIMIT, REDIS_UP, REDIS_WEAK
@@ -68,7 +68,7 @@ class RedisWatch:
 
     def _away(self, error: BaseException) -> None:
         self._checked = False  # another one may come back
-        reason = why(error)
+        reason = reason_of(error)
         if self._health.reasons.get(NAME) != reason:
             log.warning(state(error), reason=reason)
         REDIS_UP.set(0)
@@ -89,14 +89,9 @@ async def ask(question: Awaitable[T]) -> T:
         async with asyncio.timeout(2 * redis_client.TIMEOUT_S):
             return await question
     except redis_client.REDIS_FAULTS as e:
-        raise Unavailable(f"{state(e)}: {why(e)}; try again later") from e
+        raise Unavailable(f"{state(e)}: {reason_of(e)}; try again later") from e
 
 
 def state(error: BaseException) -> str:
     """Tell a Redis that is away from one that refuses: other people have to mend them."""
     return "Redis is away" if isinstance(error, redis_client.AWAY) else "Redis refuses what Logic asks"
-
-
-def why(error: BaseException) -> str:
-    """Return the reason for an operator or a client."""
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

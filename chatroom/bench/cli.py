@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 import uvloop
 
+from chatroom import usage
 from chatroom.bench import index, pictures, results
 from chatroom.bench.lab import Lab
 from chatroom.bench.measures import Unmeasured
@@ -68,7 +69,7 @@ def common_options(seconds: float | None) -> list[click.Option]:
 def group() -> click.Group:
     """Return the command with a sub-command for each part."""
     found = parts()
-    bench = click.Group(
+    bench = usage.Group(
         "bench",
         help="Measure what the product costs and how fast it is, against baselines in the same run.\n\n"
         "Real Redis as promised and, where Kafka counts, real Apache Kafka (Java 17 and Maven) are started and ended "
@@ -140,8 +141,8 @@ def _pairs(settings: Sequence[str]) -> dict[str, str]:
 
 
 def _defaults(part: Part) -> dict[str, Any]:
-    context = click.Context(click.Command(part.name))
-    return {str(option.name): option.get_default(context) for option in part.options}
+    """Return what a part's own options are where none is given."""
+    return click.Command(part.name, params=list(part.options)).make_context(part.name, []).params
 
 
 async def _measured(part: Part, lab: Lab, options: Options) -> bool:

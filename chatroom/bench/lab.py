@@ -25,6 +25,7 @@ from chatroom.bench.redis_server import RedisServer
 from chatroom.bench.service import Service
 from chatroom.guard import Guard
 from chatroom.ports import LOOPBACK
+from common import redis_client
 from common.errors import StartupError
 
 LOG_LEVEL: Final = "warning"
@@ -235,5 +236,5 @@ async def _reach(name: str, where: str, asking: Awaitable[None]) -> None:
     try:
         await asking
     except probes.NoAnswer as e:
-        shown = probes.without_password(where) if name == "Redis" else where
+        shown = redis_client.without_password(where) if name == "Redis" else where
         raise StartupError(f"can't reach {name} at {shown} ({e}): check --{name.lower()}") from None

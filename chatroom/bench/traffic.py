@@ -2,9 +2,8 @@
 
 Sends are open-loop: what is due goes out, whether or not what was sent before is answered; each message carries the
 clock at which it was written, and a number of its own. What comes is counted and kept apart by kind: acks, messages,
-refusals. One client of each room, its witness, keeps all it got; of the others a checksum over all their messages says
-whether they got the very same. Neighbours: `traffic_run.py` drives it from the bench's side over its standard input
-and output, `ledger.py` judges.
+refusals. Neighbours: `load.py` drives it from the bench's side, in lines over its standard input and output
+(`piped.py`); `traffic_seen.py` knows what each client got.
 """
 
 import os
@@ -13,7 +12,6 @@ import select
 import socket
 import sys
 import time
-import zlib
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,7 @@ import orjson
 
 from chatroom.bench import wire
 from chatroom.bench.crowd_connect import Entrance, Way
+from chatroom.bench.traffic_seen import REF_DIGITS, Seen, told
 
 READ_BYTES: Final = 65_536  # more would be fetched from the kernel anew for every read
 HEAD: Final = 4  # of a frame of 126 to 65,535 bytes, as nearly all of them are
@@ -31,8 +30,6 @@ TICK_S: Final = 0.001
 AT_ONCE: Final = 128  # sockets read before what is due is sent
 KIND: Final = len('{"type":"')  # where a frame's type begins
 MESSAGES, ACK, ERROR = b"sae"
-REF_DIGITS: Final = 12
-NUMBER_AT: Final = len(wire.MARK) + wire.DIGITS  # in a content
 SAMPLE_S: Final = 0.25
 QUANTILES: Final = 1000
 _STAMPS: Final = re.compile(wire.MARK + rb"(\d{19})")
@@ -63,22 +60,19 @@ class Order:
     drain_s: float
 
 
-class Client:
+class Client(Seen):
     """One connection's other end."""
 
-    __slots__ = ("checksum", "fd", "messages", "read", "room", "sock", "timed", "unread", "unsent", "witness")
+    __slots__ = ("fd", "read", "sock", "timed", "unread", "unsent")
 
     def __init__(self, sock: socket.socket, room: int) -> None:
+        super().__init__(room)
         self.sock = sock
         self.fd = sock.fileno()
         self.read = sock.recv
-        self.room = room
         self.unread = b""
         self.unsent = b""
-        self.checksum = 0
-        self.messages = 0
         self.timed = True  # the age of what it gets is taken
-        self.witness: list[bytes] | None = None  # all message frames' texts
 
 
 class Traffic:
@@ -271,49 +265,19 @@ class Traffic:
             self.answered += 1
 
     def _take_messages(self, client: Client, frame: bytes) -> None:
-        client.checksum = zlib.crc32(frame, client.checksum)
-        count = frame.count(wire.MARK)
-        client.messages += count
-        self.delivered += count
+        self.delivered += client.take(frame)
         if client.timed:
             now_ns, begin_ns = time.monotonic_ns(), self.measure_from_ns
             for found in _STAMPS.findall(frame):
                 at_ns = int(found)
                 if at_ns >= begin_ns:
                     self.ages_ns.append(now_ns - at_ns)
-        if client.witness is not None:
-            client.witness.append(frame[frame.find(b"{") :])
 
     # -- what is told ------------------------------------------------------------------------------------------------
 
     def seen(self) -> dict[str, Any]:
-        """Return what the ledger needs: by room, what was acked and what the witness got, and who got something else.
-
-        An acked message is (its number, seq, id), a received one (its number, seq).
-        """
-        witnesses = {client.room: client for client in self.clients if client.witness is not None}
-        rooms = {self._room(k): _received(one.witness or []) for k, one in witnesses.items()}
-        different = [
-            f"client {k} of {self._room(one.room)} got {one.messages} messages, the witness {witness.messages}"
-            for k, one in enumerate(self.clients)
-            if (witness := witnesses[one.room]) and (one.messages, one.checksum) != (witness.messages, witness.checksum)
-        ]
-        acked: dict[str, list[tuple[int, int, str]]] = {room: [] for room in rooms}
-        for ack in self.acks:
-            payload = orjson.loads(ack)["payload"]
-            acked[payload["roomId"]] += [(int(payload["ref"]), one["seq"], one["id"]) for one in payload["messages"]]
-        return {"received": rooms, "acked": acked, "different": different}
-
-    def _room(self, k: int) -> str:
-        return f"{self.plan.room}_{k}"
-
-
-def _received(frames: Sequence[bytes]) -> list[tuple[int, int]]:
-    return [
-        (int(one["content"][NUMBER_AT : NUMBER_AT + REF_DIGITS]), one["seq"])
-        for frame in frames
-        for one in orjson.loads(frame)["payload"]["messages"]
-    ]
+        """Return what all saw since they came, for the ledger: see `told`."""
+        return told(self.plan.room, self.clients, self.acks)
 
 
 def _quantiles(values_ns: "array[int]") -> list[float]:

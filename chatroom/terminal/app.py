@@ -1,14 +1,12 @@
 """The chat in a terminal: its screen, its keys, and what passes between them and the client.
 
 Events of the client come in one by one and change a RoomLog; what the user sends is a draft until its message comes.
-Each room's drafts are sent one after the other, so that they keep their order whatever happens to the connection.
 
-Neighbours: `room_log.py` is what a room shows, `transcript.py` shows it; `chatroom.client` does the talking.
+Neighbours: `room_log.py` is what a room shows, `transcript.py` shows it; `drafts.py` sends what is typed;
+`chatroom.client` does the talking.
 """
 
-import asyncio
 import time
-import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,9 +33,10 @@ from chatroom.client import (
     System,
 )
 from chatroom.terminal import commands
+from chatroom.terminal.drafts import Drafts
 from chatroom.terminal.look import DARK, LIGHT
 from chatroom.terminal.panels import Bar, Health, People, Rooms
-from chatroom.terminal.room_log import Draft, RoomLog, State
+from chatroom.terminal.room_log import RoomLog
 from chatroom.terminal.transcript import Transcript
 from chatroom.terminal.words import Words
 from common.errors import ChatError
@@ -72,7 +71,7 @@ class ChatApp(App[None]):
         self._words = Words(id="words")
         self._chat = chat
         self._first = rooms
-        self._unsent: dict[str, asyncio.Queue[Draft]] = {}
+        self._drafts = Drafts(chat, self._renew)
         self._state: tuple[Health, str] = ("waiting", "connecting …")
         self._warned = False  # of what is not sent yet
         self._was_away = False  # the server, before it was ever there
@@ -118,13 +117,9 @@ class ChatApp(App[None]):
 
     def _show_state(self) -> None:
         health, said = self._state
-        waiting = self._waiting()
+        waiting = self._drafts.waiting()
         more = f", {waiting} to send" if waiting and health != "good" else ""
         self._bar.show(self.log_shown, sum(log.unread for log in self.logs.values()), health, said + more)
-
-    def _waiting(self) -> int:
-        """Return how many texts wait to be stored."""
-        return sum(draft.state is State.PENDING for log in self.logs.values() for draft in log.drafts)
 
     def _renew(self, log: RoomLog, *, to_end: bool = False) -> None:
         """Show what changed in a room."""
@@ -203,9 +198,9 @@ class ChatApp(App[None]):
 
     def open_room(self, room: str) -> None:
         """Make place for a room, and begin to send what is said in it."""
-        self.logs[room] = RoomLog(room)
-        self._unsent[room] = asyncio.Queue()
-        self._work(partial(self._send_all, self.logs[room], self._unsent[room]), group=f"room-{room}")
+        log = self.logs[room] = RoomLog(room)
+        self._drafts.open(log)
+        self._work(partial(self._drafts.send_all, log), group=f"room-{room}")
 
     def join(self, room: str) -> None:
         """Join a room, if need be, and show it."""
@@ -217,7 +212,7 @@ class ChatApp(App[None]):
     def leave(self) -> None:
         """Leave the room that is shown."""
         room = self.active
-        if any(draft.state is State.PENDING for draft in self.log_shown.drafts):
+        if self._drafts.waiting(self.log_shown):
             self._tell("Something is not sent yet: leave when it is.")
         elif len(self.logs) == 1:
             self._tell("This is the only room: /quit leaves the chat.")
@@ -230,7 +225,7 @@ class ChatApp(App[None]):
         if room not in self.logs or len(self.logs) == 1:
             return
         self.workers.cancel_group(self, f"room-{room}")
-        del self.logs[room], self._unsent[room]
+        self._drafts.close(self.logs.pop(room))
         self.activate(self.active if self.active in self.logs else next(iter(self.logs)))
 
     async def _join(self, room: str) -> None:
@@ -293,25 +288,8 @@ class ChatApp(App[None]):
         if (command := commands.parse(event.value)) is not None:
             self._obey(*command)
         elif words := commands.unescaped(event.value):
-            draft = Draft(uuid.uuid4().hex, words)
-            self.log_shown.drafts.append(draft)
-            self._unsent[self.active].put_nowait(draft)
+            self._drafts.say(self.log_shown, words)
             self._renew(self.log_shown, to_end=True)
-
-    async def _send_all(self, log: RoomLog, unsent: asyncio.Queue[Draft]) -> None:
-        while True:
-            await self._send(log, await unsent.get())
-            self._renew(log)
-
-    async def _send(self, log: RoomLog, draft: Draft) -> None:
-        try:
-            log.acked(draft, await self._chat.send(log.room, draft.text, draft.ref))
-        except ChatError as e:
-            log.failed(draft, text.plain(e.message), refused=True)
-        except TimeoutError:
-            log.failed(draft, "the server did not answer in time", refused=False)
-        except Disconnected:
-            log.failed(draft, "the connection is closed", refused=False)
 
     # -- what the user asks for --------------------------------------------------------------------------------------
 
@@ -358,15 +336,12 @@ class ChatApp(App[None]):
 
     def action_retry(self) -> None:
         """Send again what failed in this room."""
-        for draft in self.log_shown.drafts:
-            if draft.state is State.FAILED:
-                draft.state, draft.refused = State.PENDING, False
-                self._unsent[self.active].put_nowait(draft)
+        self._drafts.retry(self.log_shown)
         self._renew(self.log_shown)
 
     def drop(self) -> None:
         """Remove what failed in this room."""
-        self.log_shown.drafts[:] = [one for one in self.log_shown.drafts if one.state is not State.FAILED]
+        self._drafts.drop(self.log_shown)
         self._renew(self.log_shown)
 
     def action_panels(self) -> None:
@@ -379,7 +354,7 @@ class ChatApp(App[None]):
 
     def action_leave_chat(self) -> None:
         """Quit; where something is not sent yet, only when asked twice."""
-        waiting = self._waiting()
+        waiting = self._drafts.waiting()
         if waiting and not self._warned:
             self._warned = True
             self._tell(f"{waiting} not sent yet. Quit again to leave all the same.")

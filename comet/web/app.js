@@ -6,6 +6,7 @@
  */
 
 import { ChatClient, Disconnected } from "./client.js";
+import { newRef } from "./client/refs.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { by } from "./dom.js";
@@ -31,10 +32,9 @@ const known = new Set(); // ids of rooms that were live before
 /** @type {Room | null} */
 let open = null;
 let node = "";
-let refs = 0;
 
 const me = () => chat.me?.id ?? who.uid ?? "";
-const messages = new Messages({ me, older, seen, retry, discard: (room, one) => { room.drop(one); messages.schedule(); } });
+const messages = new Messages({ me, older, seen, retry, discard });
 const composer = new Composer(send);
 const connection = new Connection({ retry: () => chat.retryNow(), again: () => location.reload() });
 
@@ -130,7 +130,7 @@ function drawSides() {
 
 /** @param {Room} room @param {string} content */
 function send(room, content) {
-  const one = room.send(`${me()}-${Date.now().toString(36)}-${refs++}`.slice(-100), content);
+  const one = room.send(newRef(), content);
   room.newKey = null;
   transmit(room, one);
   messages.draw();
@@ -142,6 +142,14 @@ function retry(room, one) {
   one.status = "pending";
   transmit(room, one);
   messages.schedule();
+  composer.focus(); // the button goes
+}
+
+/** @param {Room} room @param {import("./room.js").Sending} one */
+function discard(room, one) {
+  room.drop(one);
+  messages.schedule();
+  composer.focus();
 }
 
 /** @param {Room} room @param {import("./room.js").Sending} one */
@@ -164,7 +172,7 @@ async function older(room) {
     room.addOlder(page.messages, (one) => one.user.id === me());
     room.hasMore = page.hasMore;
   } catch {
-    return; // not connected, or too slow: asked again on the next scroll, and when the room is live again
+    return; // refused, or too slow: asked again on the next scroll
   } finally {
     room.loading = false;
     messages.schedule();

@@ -9,10 +9,10 @@
  *     await chat.connect();
  *     const ack = await chat.send("room_001", "Hello"); // stored, whatever happens from now on
  *
- * Connections come and go: after each loss the client connects again, joins its rooms where it stood and sends again
- * what was not acked, with the same `ref`, which the server stores only once. What the server refuses for the moment is
- * tried again after a jittered wait, until which nothing else is sent. Same behaviour as chatroom/client.py; both are
- * held to tests/conformance/client.json.
+ * Connections come and go: after each loss the client connects again (client/link.js), joins its rooms where it stood
+ * (client/joins.js) and sends again what was not acked (client/unacked.js), with the same `ref`, which is stored only
+ * once. What the server refuses for the moment is tried again after a jittered wait, until which nothing else is
+ * sent (client/waits.js). Same behaviour as chatroom/client.py; both are held to tests/conformance/client.json.
  *
  * Bound: `unackedLimit` messages are on their way at a time; further ones wait for their turn.
  *
@@ -57,14 +57,18 @@
  * @property {number} [unackedLimit]
  */
 
-import { NotUnderstood, isObject, messagesOf, parse, userOf } from "./client/frames.js";
+import { ChatError, Disconnected } from "./client/errors.js";
+import { NotUnderstood, messagesOf, parse, userOf } from "./client/frames.js";
+import { Histories } from "./client/histories.js";
+import { Joins } from "./client/joins.js";
 import { ABNORMAL, Link } from "./client/link.js";
-import { RoomView } from "./client/room.js";
+import { promised } from "./client/promised.js";
+import { newRef, randomHex } from "./client/refs.js";
+import { Unacked } from "./client/unacked.js";
 import { Pause, Waits } from "./client/waits.js";
 
 const CLOSED_BY_US = 1000;
 const RETRIABLE = new Set(["rate_limited", "overloaded", "unavailable"]);
-const INTERNAL_TRIES = 5; // a fault of the server's may be one of this very message
 // Comet remembers a ref for 300 s: a message sent again later than that could be stored twice.
 const DEFAULTS = {
   openTimeoutMs: 10_000,
@@ -74,26 +78,8 @@ const DEFAULTS = {
   ackTimeoutMs: 240_000,
   unackedLimit: 1000,
 };
-/** The server refuses something for good, or did not answer in time. `code` is the protocol's, or "timeout". */
-export class ChatError extends Error {
-  /** @param {string} code @param {string} message */
-  constructor(code, message) {
-    super(message);
-    this.name = "ChatError";
-    this.code = code;
-  }
-}
 
-/** The connection is gone for good: `code` is the WebSocket close code, 1000 if its owner closed it. */
-export class Disconnected extends Error {
-  /** @param {number} code @param {string} reason */
-  constructor(code, reason) {
-    super(`disconnected for good: ${code} ${reason}`.trimEnd());
-    this.name = "Disconnected";
-    this.code = code;
-    this.reason = reason;
-  }
-}
+export { ChatError, Disconnected };
 
 /** One user's client. */
 export class ChatClient {
@@ -105,16 +91,9 @@ export class ChatClient {
   #firstRooms;
   /** @type {Map<string, Set<(event: any) => void>>} */
   #listeners = new Map();
-  /** @type {Map<string, RoomView>} */
-  #views = new Map();
-  /** @type {Map<string, Promised[]>} who waits for a room to be live */
-  #joining = new Map();
-  /** @type {Map<string, Promised & { room: string, held: boolean }>} rooms being left, by the leaveRoom's ref */
-  #leaving = new Map();
-  /** @type {Map<string, Outgoing>} in the order of sending */
-  #unacked = new Map();
-  /** @type {Map<string, Promised & { ref: string }>} by room; one at a time */
-  #histories = new Map();
+  #joins;
+  #unacked;
+  #histories;
   #opened = promised();
   /** @type {Disconnected | null} */
   #ended = null;
@@ -136,6 +115,9 @@ export class ChatClient {
       lost: (code, reason, waitMs) => this.#onLost(code, reason, waitMs),
       ended: (code, reason) => this.#end(new Disconnected(code, reason)),
     });
+    this.#joins = new Joins(this.#link, this.#pause, (event) => this.#emit(event));
+    this.#unacked = new Unacked(this.#link, this.#pause, this.#joins, this.#options.unackedLimit);
+    this.#histories = new Histories(this.#link, this.#pause);
   }
 
   // -- its life --
@@ -195,13 +177,12 @@ export class ChatClient {
 
   /** The rooms that were joined, and behind which message each stands: what `join` takes as `since`. */
   get rooms() {
-    const joined = [...this.#views.values()].filter((view) => view.position);
-    return new Map(joined.map((view) => [view.room, /** @type {Position} */ (view.position)]));
+    return this.#joins.positions;
   }
 
   /** Whether a room is joined now and nothing is missing in it. @param {string} room */
   isLive(room) {
-    return this.#views.get(room)?.live ?? false;
+    return this.#joins.isLive(room);
   }
 
   // -- rooms --
@@ -213,52 +194,38 @@ export class ChatClient {
    */
   join(room, since) {
     if (this.#ended) return Promise.reject(this.#ended);
-    const view = this.#want(room, since);
-    view.leaving = false;
-    if (view.live) return Promise.resolve(view.joined());
-    const joining = promised();
-    this.#joining.set(room, [...(this.#joining.get(room) ?? []), joining]);
-    return this.#answer(joining, `joining ${room}`);
+    return this.#answer(this.#joins.join(room, since), `joining ${room}`);
   }
 
   /**
-   * Leave a room, once all that was sent to it is acked, unless it was joined again by then. Rejects when the server does not answer in time (left or not),
-   * and when it refuses it for good.
+   * Leave a room, once all that was sent to it is acked, unless it was joined again by then. Rejects when the server
+   * does not answer in time (left or not), and when it refuses it for good.
    * @param {string} room
    */
   async leave(room) {
-    const view = this.#views.get(room);
+    const view = this.#joins.willLeave(room);
     if (!view) return;
-    view.leaving = true;
-    while (this.#unackedOf(room).length > 0) await Promise.allSettled(this.#unackedOf(room).map((one) => one.promise));
-    if (!view.leaving || this.#views.get(room) !== view) return; // it is wanted again, or gone already
-    this.#views.delete(room);
-    this.#tell(room, null, new ChatError("forbidden", `${room} was left meanwhile`));
-    if (this.#link.isOpen) await this.#askToLeave(room);
+    while (this.#unacked.of(room).length > 0) await this.#unacked.settled(room);
+    const asked = this.#joins.leave(view);
+    if (asked) await this.#answer(asked, `leaving ${room}`);
   }
 
   /** Be told who is in a joined room, now and whenever that changes, or no longer. @param {string} room */
   watch(room, on = true) {
-    const view = this.#views.get(room);
-    if (!view) throw new ChatError("bad_request", `${room} is not joined`);
-    view.watched = on;
-    if (view.live) this.#link.send("requestPresence", { roomId: room, watch: on });
+    this.#joins.watch(room, on);
   }
 
   /**
-   * Older messages of a room, oldest first: those before the message `before` (an id), or the newest. One call at a
-   * time a room.
+   * Older messages of a room, oldest first: those before the message `before` (an id), or the newest. Asked until it is
+   * answered, whatever the connection does meanwhile. Rejects when there is no answer within `ackTimeoutMs`, when the
+   * server refuses it for good, and with Disconnected.
    * @param {string} room @param {{ before?: string, limit?: number }} [which]
    * @returns {Promise<{ messages: Message[], hasMore: boolean }>}
    */
   history(room, { before, limit } = {}) {
     if (this.#ended) return Promise.reject(this.#ended);
-    if (!this.#link.isOpen) return Promise.reject(new ChatError("unavailable", "not connected"));
-    if (this.#histories.has(room)) return Promise.reject(new ChatError("bad_request", "one history at a time"));
-    const asked = { ref: newRef(), ...promised() };
-    this.#histories.set(room, asked);
-    this.#link.send("requestRoomHistory", { roomId: room, firstMessageId: before, limit, ref: asked.ref });
-    return this.#answer(asked, `the history of ${room}`).finally(() => this.#histories.delete(room));
+    const asked = this.#histories.ask({ roomId: room, firstMessageId: before, limit, ref: newRef() });
+    return this.#answer(asked, `the history of ${room}`);
   }
 
   // -- sending --
@@ -272,34 +239,14 @@ export class ChatClient {
    */
   async send(room, content, { ref = newRef() } = {}) {
     if (this.#ended) throw this.#ended;
-    if (this.#unacked.has(ref)) throw new ChatError("bad_request", `${ref} waits for its ack already`);
-    const one = { ref, room, content, sent: false, faults: 0, ...promised() };
-    this.#unacked.set(ref, one);
-    this.#want(room);
-    this.#flush();
+    const one = this.#unacked.add(ref, room, content);
+    this.#joins.want(room);
+    this.#unacked.sendAll();
     try {
       return await this.#answer(one, "the ack");
     } finally {
-      this.#unacked.delete(ref);
-      this.#flush();
+      this.#unacked.remove(one);
     }
-  }
-
-  /** Send what may be sent. Not while its room is not live: sending would join it anew, and miss what came meanwhile. */
-  #flush() {
-    if (this.#pause.isOn || !this.#link.isOpen) return;
-    let places = this.#options.unackedLimit;
-    for (const one of this.#unacked.values()) {
-      if (places-- === 0) return;
-      if (one.sent || !this.isLive(one.room)) continue;
-      one.sent = true;
-      this.#link.send("clientMessages", { roomId: one.room, content: one.content, ref: one.ref });
-    }
-  }
-
-  /** @param {string} room */
-  #unackedOf(room) {
-    return [...this.#unacked.values()].filter((one) => one.room === room);
   }
 
   /** Wait for an answer, but not forever. @param {Promised} asked @param {string} what */
@@ -310,59 +257,11 @@ export class ChatClient {
     return asked.promise.finally(() => clearTimeout(timer));
   }
 
-  // -- joining and leaving --
-
-  /** Follow a room from now on. @param {string} room @param {Position} [since] */
-  #want(room, since) {
-    let view = this.#views.get(room);
-    if (!view) {
-      view = new RoomView(room, since ?? null);
-      this.#views.set(room, view);
-    }
-    if (!view.live && !this.#pause.isOn) this.#ask(view);
-    return view;
-  }
-
-  /** Join a room, where it stood if it was joined before. @param {RoomView} view */
-  #ask(view) {
-    if (!this.#link.isOpen || view.asked) return;
-    view.asked = newRef();
-    const since = view.position ?? undefined;
-    this.#link.send("joinRoom", { roomId: view.room, ref: view.asked, since });
-  }
-
-  /** @param {string} room */
-  #askToLeave(room) {
-    const ref = newRef();
-    const one = { room, held: this.#pause.isOn, ...promised() };
-    this.#leaving.set(ref, one);
-    if (!one.held) this.#link.send("leaveRoom", { roomId: room, ref });
-    const forget = () => this.#leaving.forEach((other, key) => other === one && this.#leaving.delete(key));
-    return this.#answer(one, `leaving ${room}`).finally(forget);
-  }
-
-  /** A pause is over, or a connection is new: leave, join and send what waited for it. */
+  /** A pause is over, or a connection is new: leave, join, ask and send what waited for it. */
   #tryAll() {
-    for (const [ref, one] of [...this.#leaving].filter(([, one]) => one.held)) {
-      this.#leaving.delete(ref);
-      if (this.#views.has(one.room)) {
-        one.resolve(undefined); // it is wanted again
-        continue;
-      }
-      const again = newRef();
-      one.held = false;
-      this.#leaving.set(again, one);
-      this.#link.send("leaveRoom", { roomId: one.room, ref: again });
-    }
-    for (const view of this.#views.values()) if (!view.live) this.#ask(view);
-    this.#flush();
-  }
-
-  /** Answer whoever waits for a room. @param {string} room @param {Joined | null} joined @param {Error} [fault] */
-  #tell(room, joined, fault) {
-    const waiting = this.#joining.get(room) ?? [];
-    this.#joining.delete(room);
-    for (const joining of waiting) fault ? joining.reject(fault) : joining.resolve(joined);
+    this.#joins.askAll();
+    this.#histories.askAll();
+    this.#unacked.sendAll();
   }
 
   // -- what becomes of the connection --
@@ -377,17 +276,14 @@ export class ChatClient {
 
   /** @param {number} code @param {string} reason @param {number} waitMs */
   #onLost(code, reason, waitMs) {
-    this.#forgetConnection(new ChatError("unavailable", "the connection is lost"));
+    this.#forgetConnection();
     this.#emit({ type: "reconnecting", code, reason, waitMs });
   }
 
-  /** @param {Error} fault */
-  #forgetConnection(fault) {
-    for (const view of this.#views.values()) view.lost();
-    for (const one of this.#unacked.values()) one.sent = false;
-    for (const one of this.#leaving.values()) one.resolve(undefined); // nothing is joined any more
-    for (const one of this.#histories.values()) one.reject(fault);
-    this.#leaving.clear();
+  #forgetConnection() {
+    this.#joins.lost();
+    this.#unacked.lost();
+    this.#histories.lost();
   }
 
   /** Fail whoever waits: there will be no more answers. @param {Disconnected} fault */
@@ -396,10 +292,11 @@ export class ChatClient {
     this.#ended = fault;
     this.#link.end();
     this.#pause.stop();
-    this.#forgetConnection(fault);
+    this.#forgetConnection();
+    this.#histories.end(fault);
     this.#opened.reject(fault);
-    for (const one of this.#unacked.values()) one.reject(fault);
-    for (const room of [...this.#joining.keys()]) this.#tell(room, null, fault);
+    this.#unacked.end(fault);
+    this.#joins.end(fault);
     this.#emit({ type: "closed", code: fault.code, reason: fault.reason });
   }
 
@@ -421,10 +318,10 @@ export class ChatClient {
   #receivers = {
     hello: () => {},
     pong: () => {},
-    serverMessages: (payload) => this.#onMessages(payload),
+    serverMessages: (payload) => this.#joins.onMessages(payload),
     joined: (payload) => this.#onJoined(payload),
-    left: ({ roomId }) => [...this.#leaving.values()].find((one) => one.room === roomId && !one.held)?.resolve(undefined),
-    ack: (payload) => this.#onAck(payload),
+    left: ({ roomId }) => this.#joins.onLeft(roomId),
+    ack: (payload) => this.#unacked.ack(payload),
     roomHistory: (payload) => this.#onHistory(payload),
     presence: ({ roomId, onlineCount, users }) =>
       this.#emit({ type: "presence", room: roomId, online: onlineCount, users: users.map(userOf) }),
@@ -432,86 +329,32 @@ export class ChatClient {
   };
 
   /** @param {any} payload */
-  #onMessages(payload) {
-    const view = this.#views.get(payload.roomId);
-    if (payload.epoch === undefined) {
-      messagesOf(payload).forEach((one) => this.#emit(one));
-    } else if (view?.live) {
-      view.take(messagesOf(payload)).forEach((one) => this.#emit(one));
-      if (!view.live) this.#pause.begin(); // it fell behind, and is joined again
-    }
-  }
-
-  /** @param {any} payload */
   #onJoined(payload) {
-    const room = payload.roomId;
-    const view = this.#views.get(room);
-    if (!view) {
-      const leaving = [...this.#leaving.values()].some((one) => one.room === room);
-      if (!leaving) this.#askToLeave(room).catch(() => {}); // joined by a message whose sender is gone
-      return;
-    }
-    view.onJoined(payload, messagesOf(payload)).forEach((one) => this.#emit(one));
-    if (!view.live) {
-      this.#pause.begin();
-      return;
-    }
-    this.#tell(room, view.joined());
-    this.#emit({ type: "joined", ...view.joined() });
-    if (view.watched) this.#link.send("requestPresence", { roomId: room, watch: true });
-    this.#flush();
-  }
-
-  /** @param {any} payload */
-  #onAck({ ref, epoch, messages }) {
-    const one = this.#unacked.get(ref);
-    const [stored] = messages;
-    if (!isObject(stored) || ref === undefined) throw new NotUnderstood();
-    one?.resolve({ ref, room: one.room, epoch, seq: stored.seq, id: stored.id, timestamp: stored.timestamp });
+    this.#joins.onJoined(payload);
+    this.#unacked.sendAll();
   }
 
   /** @param {any} payload */
   #onHistory(payload) {
     const hasMore = payload.hasMoreMessages === true;
-    this.#histories.get(payload.roomId)?.resolve({ messages: messagesOf(payload, true), hasMore });
+    this.#histories.answer(payload.roomId, { messages: messagesOf(payload, true), hasMore });
   }
 
   /** @param {any} payload */
   #onError({ ref, code, message }) {
     const fault = new ChatError(code, message);
     const passing = RETRIABLE.has(code) || code === "internal";
-    const one = this.#unacked.get(ref);
-    const view = [...this.#views.values()].find((view) => ref && (view.asked === ref || view.answered === ref));
-    const leave = this.#leaving.get(ref);
-    if (one) this.#sendFailed(one, fault);
-    else if (view) this.#joinFailed(view, fault, passing);
-    else if (leave && passing) {
-      leave.held = true;
-      this.#pause.begin();
-    } else if (leave) leave.reject(fault);
-    else for (const asked of this.#histories.values()) if (asked.ref === ref) asked.reject(fault);
+    if (this.#unacked.refused(ref, fault, passing)) return;
+    const view = this.#joins.askedWith(ref);
+    if (view) this.#joinFailed(view, fault, passing);
+    else if (!this.#joins.leaveRefused(ref, fault, passing)) this.#histories.refused(ref, fault, passing);
   }
 
-  /** @param {Outgoing} one @param {ChatError} fault */
-  #sendFailed(one, fault) {
-    one.faults += Number(fault.code === "internal");
-    if (RETRIABLE.has(fault.code) || (fault.code === "internal" && one.faults < INTERNAL_TRIES)) {
-      one.sent = false;
-      this.#pause.begin();
-    } else one.reject(fault);
-  }
-
-  /** @param {RoomView} view @param {ChatError} fault @param {boolean} passing */
+  /** @param {import("./client/room.js").RoomView} view @param {ChatError} fault @param {boolean} passing */
   #joinFailed(view, fault, passing) {
-    view.lost();
-    if (passing) {
-      this.#pause.begin();
-      return;
-    }
-    this.#views.delete(view.room);
-    if (view.position) this.#emit({ type: "removed", room: view.room, reason: fault.message });
-    for (const one of this.#unackedOf(view.room)) one.reject(fault);
-    this.#tell(view.room, null, fault);
+    if (!this.#joins.refused(view, fault, passing)) return;
+    this.#unacked.fail(view.room, fault);
+    this.#joins.tell(view.room, null, fault);
   }
 
   /** A listener's fault is its page's, not ours. @param {any} event */
@@ -526,20 +369,7 @@ export class ChatClient {
   }
 }
 
-/**
- * @typedef {{ promise: Promise<any>, resolve(answer: any): void, reject(fault: Error): void }} Promised
- * @typedef {Promised & { ref: string, room: string, content: string, sent: boolean, faults: number }} Outgoing
- *   `sent`: on the present connection, and not refused since; `faults`: `internal` answers
- */
-
-/** @returns {Promised} a promise that is answered elsewhere; nobody has to be waiting for it */
-function promised() {
-  /** @type {any} */
-  const made = {};
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-  made.promise.catch(() => {});
-  return made;
-}
+/** @typedef {import("./client/promised.js").Promised} Promised */
 
 /** No room is joined by connecting: each is joined where it stood. @param {string} url @param {object} who */
 function withQuery(url, who) {
@@ -549,18 +379,4 @@ function withQuery(url, who) {
   for (const [name, value] of Object.entries({ rooms: "", ...who }))
     if (value !== undefined && value !== "" || name === "rooms") target.searchParams.set(name, value);
   return target.href;
-}
-
-/** @param {number} digits @returns {string} (randomUUID is there only on https) */
-function randomHex(digits) {
-  const bytes = crypto.getRandomValues(new Uint8Array(digits / 2));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-const REF_PREFIX = `~${randomHex(16)}-`;
-let refs = 0;
-
-/** A ref that nobody else makes: a random part once, then a counter. */
-function newRef() {
-  return `${REF_PREFIX}${refs++}`;
 }

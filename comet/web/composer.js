@@ -32,11 +32,12 @@ export class Composer {
     this.#text.placeholder = room ? `Message #${room.id}` : "";
     this.#text.setAttribute("aria-label", this.#text.placeholder);
     this.#changed();
-    if (matchMedia("(pointer: fine)").matches) this.focus();
+    this.focus();
   }
 
+  /** Write on here; not where that would bring a keyboard onto the screen. */
   focus() {
-    this.#text.focus();
+    if (matchMedia("(pointer: fine)").matches) this.#text.focus();
   }
 
   #changed() {
@@ -54,6 +55,6 @@ export class Composer {
     this.#text.value = "";
     this.#changed();
     this.send(this.#room, content);
-    this.focus();
+    this.#text.focus();
   }
 }

@@ -3,6 +3,7 @@
  * people; name, rooms and what was read are the browser's. `?uid=`, `?name=` and `?token=` in the address win.
  */
 
+import { randomHex } from "./client/refs.js";
 import { by, icon } from "./dom.js";
 
 const KEY = "chatroom";
@@ -39,7 +40,7 @@ export const canChange = !token && !address.has("name");
 /** @returns {Promise<{ token?: string, uid?: string, name?: string }>} who to connect as, asking for the name if need be */
 export async function whoAmI() {
   if (token) return { token };
-  const { uid = address.get("uid") ?? `guest-${randomId()}`, name: chosen } = read(sessionStorage);
+  const { uid = address.get("uid") ?? `guest-${randomHex(12)}`, name: chosen } = read(sessionStorage);
   const id = address.get("uid") ?? uid;
   write(sessionStorage, { uid: id });
   const name = address.get("name") ?? chosen ?? (await askName("Welcome to ChatRoom", "Start chatting"));
@@ -90,7 +91,3 @@ export function setUpTheme() {
 
 /** @param {string[]} words */
 const pick = (words) => words[crypto.getRandomValues(new Uint32Array(1))[0] % words.length];
-
-function randomId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}

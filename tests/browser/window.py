@@ -1,6 +1,9 @@
 """What a test sees of the page, and does with it: as a visitor, by what things are called."""
 
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
+
+TABS = 20  # more than there is to reach
 
 
 class Window:
@@ -43,6 +46,20 @@ class Window:
     async def texts(self) -> list[str]:
         """Return what the messages say."""
         return await self.messages.all_inner_texts()
+
+    async def barriers(self) -> list[tuple[str, list[str]]]:
+        """Return what is serious or critical by axe's rules: each rule with the elements that break it."""
+        found = (await Axe().run(self.page)).response["violations"]
+        serious = [one for one in found if one["impact"] in {"serious", "critical"}]
+        return [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious]
+
+    async def tab_to(self, target: Locator, key: str = "Tab") -> None:
+        """Press Tab until the target has the focus. Raises AssertionError where no number of them gets there."""
+        for _ in range(TABS):
+            await self.page.keyboard.press(key)
+            if await target.evaluate("(one) => one === document.activeElement"):
+                return
+        raise AssertionError(f"{target} can't be reached by {key}")
 
     def room(self, name: str) -> Locator:
         """The room in the list."""

@@ -33,7 +33,7 @@ class Subject(Protocol):
         """Begin to connect and to join the first rooms."""
 
     def ask(self, what: str, **how: Any) -> Awaitable[Any]:
-        """Begin to send, join, leave, watch or end; the answer is awaited later. Raises Fault."""
+        """Begin to send, join, leave, watch, end or ask for a history; the answer is awaited later. Raises Fault."""
 
     async def event(self) -> dict[str, Any]:
         """Return the next event."""
@@ -126,6 +126,9 @@ class Run:
     async def _refuse(self, code: str, _step: Step) -> None:
         await self._peer.refuse(self._heard, code)
 
+    async def _page(self, seqs: list[int], step: Step) -> None:
+        await self._peer.history(self._heard["roomId"], *seqs, more=step.get("more", False))
+
     async def _left(self, room: str, _step: Step) -> None:
         await self._peer.say("left", roomId=room)
 
@@ -180,6 +183,9 @@ class Run:
     async def _leave(self, room: str, step: Step) -> None:
         self._ask(step, "leave", room=room)
 
+    async def _history(self, room: str, step: Step) -> None:
+        self._ask(step, "history", room=room, before=step.get("before"), limit=step.get("limit"))
+
     async def _watch(self, room: str, _step: Step) -> None:
         await self._subject.ask("watch", room=room)
 
@@ -196,6 +202,8 @@ class Run:
             assert failed.value.code == step["fails"]
             return
         answer = await self._asked[name]
+        if "messages" in (answer or {}):
+            answer |= {"messages": [_in_short(one) for one in answer["messages"]]}
         wanted = step.get("is", {})
         assert {key: answer[key] for key in wanted} == wanted
 

@@ -1,13 +1,14 @@
 """The clients that are held to the table: ours for Python in this process, ours for JavaScript in a Node of its own.
 
-The Node is the one that Playwright's package carries: it is there wherever the tests run, and has a global WebSocket.
+tests/browser/test_conformance.py holds the latter to it in Chromium. The Node is the one that Playwright's package
+carries: it is there wherever the tests run, and has a global WebSocket.
 """
 
 import asyncio
 import dataclasses
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from common.errors import ChatError
 from tests.conformance.scenario import Fault
 
 NODE: Final = Path(playwright.__file__).parent / "driver" / "node"
-SUBJECT: Final = Path(__file__).with_name("subject.js")
+SUBJECT: Final = Path(__file__).with_name("node.js")
 _SECONDS: Final = {"pingMs", "reconnectFirstMs", "reconnectCapMs", "ackTimeoutMs"}
 
 
@@ -46,6 +47,10 @@ class PythonSubject:
             case "join":
                 since = client.Position(**how["since"]) if how["since"] else None
                 return await self._answered(chat.join(how["room"], since))
+            case "history":
+                page = await self._answered(chat.history(how["room"], how["before"], how["limit"]))
+                messages = [{"type": "message", **one} for one in page["messages"]]
+                return {"messages": messages, "hasMore": page["more"]}
             case "leave":
                 return await self._answered(chat.leave(how["room"]))
             case "watch":
@@ -80,53 +85,50 @@ def _option(name: str, value: Any) -> tuple[str, Any]:
     return "".join(f"_{one.lower()}" if one.isupper() else one for one in name), value
 
 
-class Node:
-    """One Node for many clients, one after the other, told what to do in lines of JSON (subject.js)."""
+class JavaScript:
+    """Where many clients run, one after the other, told what to do in lines of JSON (subject.js)."""
 
-    def __init__(self, running: asyncio.subprocess.Process) -> None:
-        self._running = running
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
         self._ids = itertools.count()
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._events: dict[int, asyncio.Queue[dict[str, Any]]] = {}  # by client
 
-    async def read(self) -> None:
-        """Take what it says until it ends."""
-        assert self._running.stdout is not None
-        async for line in self._running.stdout:
-            said = json.loads(line)
-            if "event" in said:
-                self._events[said["client"]].put_nowait(said["event"])
-            elif "fault" in said:
-                self._answers.pop(said["id"]).set_exception(Fault(said["fault"]))
-            else:
-                self._answers.pop(said["id"]).set_result(said["answer"])
+    def take(self, line: str | bytes) -> None:
+        """Take what it says."""
+        said = json.loads(line)
+        if "event" in said:
+            self._events[said["client"]].put_nowait(said["event"])
+        elif "fault" in said:
+            self._answers.pop(said["id"]).set_exception(Fault(said["fault"]))
+        else:
+            self._answers.pop(said["id"]).set_result(said["answer"])
 
     def ask(self, client: int, what: str, how: dict[str, Any]) -> asyncio.Future[Any]:
         """Call a client's method; JavaScript takes what is missing for undefined."""
         number = next(self._ids)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         chosen = {name: value for name, value in how.items() if value is not None}
-        assert self._running.stdin is not None
-        self._running.stdin.write(json.dumps({"id": number, "client": client, "what": what, **chosen}).encode() + b"\n")
+        self._tell(json.dumps({"id": number, "client": client, "what": what, **chosen}))
         return answer
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator["NodeSubject"]:
+    async def client(self) -> AsyncIterator["JavaScriptSubject"]:
         """Have a client while inside."""
         number = next(self._ids)
         events = self._events[number] = asyncio.Queue()
-        subject = NodeSubject(self, number, events)
+        subject = JavaScriptSubject(self, number, events)
         try:
             yield subject
         finally:
             await subject.ask("end")
 
 
-class NodeSubject:
+class JavaScriptSubject:
     """comet/web/client.js."""
 
-    def __init__(self, node: Node, number: int, events: asyncio.Queue[dict[str, Any]]) -> None:
-        self._node = node
+    def __init__(self, where: JavaScript, number: int, events: asyncio.Queue[dict[str, Any]]) -> None:
+        self._where = where
         self._number = number
         self._events = events
 
@@ -136,7 +138,7 @@ class NodeSubject:
 
     def ask(self, what: str, **how: Any) -> asyncio.Future[Any]:
         """Call the method of that name."""
-        return self._node.ask(self._number, what, how)
+        return self._where.ask(self._number, what, how)
 
     async def event(self) -> dict[str, Any]:
         """Return the next one."""
@@ -155,16 +157,23 @@ async def python() -> AsyncIterator[PythonSubject]:
 
 
 @asynccontextmanager
-async def node() -> AsyncIterator[Node]:
+async def node() -> AsyncIterator[JavaScript]:
     """Run a Node while inside."""
     pipe = asyncio.subprocess.PIPE
     running = await asyncio.create_subprocess_exec(NODE, SUBJECT, stdin=pipe, stdout=pipe)
-    it = Node(running)
-    reading = asyncio.create_task(it.read())
+    to, come = running.stdin, running.stdout
+    assert to is not None
+    assert come is not None
+    it = JavaScript(lambda line: to.write(f"{line}\n".encode()))
+    reading = asyncio.create_task(_read(come, it))
     try:
         yield it
     finally:
-        assert running.stdin is not None
-        running.stdin.close()  # it ends by itself
+        to.close()  # it ends by itself
         await running.wait()
         await reading
+
+
+async def _read(come: asyncio.StreamReader, it: JavaScript) -> None:
+    async for line in come:
+        it.take(line)

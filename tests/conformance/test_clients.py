@@ -15,7 +15,7 @@ each_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) fo
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node() -> AsyncIterator[subjects.Node]:
+async def node() -> AsyncIterator[subjects.JavaScript]:
     """A Node."""
     async with subjects.node() as it:
         yield it
@@ -30,7 +30,7 @@ async def test_the_python_client_does_what_the_table_says(case: Case, caplog: py
 
 
 @each_case
-async def test_the_javascript_client_does_what_the_table_says(case: Case, node: subjects.Node) -> None:
+async def test_the_javascript_client_does_what_the_table_says(case: Case, node: subjects.JavaScript) -> None:
     """Each step in turn."""
     async with scripted_server() as server, node.client() as client:
         await Run(server, client).play(case)

@@ -74,12 +74,12 @@ def receive(client: ClientConnection, wanted: str) -> str:
 
 
 def send_message(client: ClientConnection) -> None:
-    """Send the seed's frame."""
+    """Send the README's frame."""
     client.send(json.dumps({"type": "clientMessages", "payload": {"content": TEXT, "roomId": "room_001"}}))
 
 
 def grpcurl() -> str:
-    """Call BroadcastRoom from the host as the seed does, and return what it answers."""
+    """Call BroadcastRoom from the host as the README does, and return what it answers."""
     request = '{"roomId": "room_001", "proto": {"ver": 1, "op": 4, "seq": 0, "body": "test message"}}'
     call = ["-plaintext", "-d", request, "localhost:50051", "ChatRoom.Comet.Comet/BroadcastRoom"]
     program = Path(sys.executable).with_name("grpcurl")
@@ -94,7 +94,7 @@ def consumed(stack: Stack) -> str:
 
 
 def dashboard_queries() -> list[str]:
-    """Return the queries of the seed as Grafana provisioned them."""
+    """Return the queries of the forwards as Grafana provisioned them."""
     answer = get(3000, "/api/dashboards/uid/chatroom")
     panels = json.loads(answer)["dashboard"]["panels"] if answer else []
     seed = [panel for panel in panels if panel["title"].startswith("Forward to Logic")]

@@ -57,12 +57,16 @@ ELSEWHERE: Final = {
         "chatroom up --config deploy/conf.conf --comets 2 --redis redis://localhost:6379/0 --kafka localhost:9092",
     ),
     "make test": Elsewhere(".ci/run", "part test\n", "python -m pytest -n auto"),
-    "make chaos ARGS=--short": Elsewhere(".ci/run", 'part chaos "--short', "python -m tests.chaos run --short"),
+    'make chaos ARGS="--short --out .cache/chaos"': Elsewhere(
+        ".ci/run", 'part chaos "--short', "python -m tests.chaos run --short --out .cache/chaos"
+    ),
     "make chaos-mutants": Elsewhere(
         "tests/unit/chaos/test_mutants.py", "mutants.MUTANTS", "python -m tests.chaos mutants"
     ),
     "make bench": Elsewhere(BENCH, "def test_fanout", "chatroom bench all"),
-    "make bench ARGS=--quick": Elsewhere(BENCH, "def test_fanout", "chatroom bench all --quick"),
+    'make bench ARGS="--quick --out .cache/bench"': Elsewhere(
+        BENCH, "def test_fanout", "chatroom bench all --quick --out .cache/bench"
+    ),
     "docker compose": COMPOSE,
     "docker compose up": COMPOSE,
     "docker compose exec kafka /opt/kafka/bin/kafka-console-consumer.sh --bootstrap-server kafka:19092 "

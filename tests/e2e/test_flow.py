@@ -1,4 +1,4 @@
-"""The whole pipeline through `chatroom up`: what the seed promises, with clients that know no more than the seed."""
+"""The whole pipeline through `chatroom up`: what the README shows, with clients that know no more than it tells."""
 
 import asyncio
 import json
@@ -78,7 +78,7 @@ async def test_a_message_goes_down_both_paths_and_arrives_once(stack: Stack) -> 
 
 
 async def test_the_logs_say_what_the_seed_says(stack: Stack) -> None:
-    """Each service logs its step of a message's way in the words of the seed."""
+    """Each service logs its step of a message's way in the words of the README."""
     room = new_room()
     async with two_clients(room, stack.ws_url()) as (alice, bob):
         await alice.send(room, "Test message")
@@ -102,7 +102,7 @@ async def test_the_logs_say_what_the_seed_says(stack: Stack) -> None:
 
 
 async def test_the_grpcurl_line_reaches_everybody_in_the_room(stack: Stack) -> None:
-    """The seed's grpcurl line works letter by letter (but for the port): no .proto, and a body of plain text."""
+    """The README's grpcurl line works letter by letter (but for the port): no .proto, and a body of plain text."""
     request = """{
          "roomId": "room_001",
          "proto": {"ver": 1, "op": 4, "seq": 0, "body": "test message"}

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
+from comet.page import TYPES
 from tests.conftest import StackMaker
 
 ROOT = Path(__file__).parents[2]
+WEB = ROOT / "comet" / "web"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
@@ -58,7 +60,7 @@ def install(wheel: Path, environment: Path) -> Path:
 
 
 def test_the_wheel_of_the_sources_archive_runs_from_an_empty_directory(make_stack: StackMaker, tmp_path: Path) -> None:
-    """One message over `chatroom up`, the page, the API's document; the version is pyproject's everywhere."""
+    """One message over `chatroom up`, all of the page, the API's document; the version is pyproject's everywhere."""
     programs, empty = install(build(tmp_path), tmp_path / "environment"), tmp_path / "empty"
     empty.mkdir()
     version = PROJECT["project"]["version"]
@@ -72,8 +74,12 @@ def test_the_wheel_of_the_sources_archive_runs_from_an_empty_directory(make_stac
         client.send(json.dumps({"type": "clientMessages", "payload": {"roomId": "room_001", "content": "hello"}}))
         frames = [json.loads(client.recv(timeout=10))["type"] for _ in range(3)]
     assert sorted(frames) == ["ack", "hello", "serverMessages"]
-    with urllib.request.urlopen(stack.http_url(), timeout=10) as answer:  # noqa: S310 - our own http URL
-        assert b"<html" in answer.read()
+    files = [one for one in WEB.rglob("*") if one.suffix in TYPES]
+    assert len(files) > len(TYPES)
+    for file in files:
+        url = f"{stack.http_url()}/{file.relative_to(WEB)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own http URL
+            assert answer.read() == file.read_bytes(), url
     with urllib.request.urlopen(f"{stack.logic_url}/openapi.json", timeout=10) as answer:  # noqa: S310 - likewise
         assert json.load(answer)["info"]["version"] == version
     assert stack.stop() == 0

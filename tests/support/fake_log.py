@@ -94,6 +94,14 @@ class FakeStore:
         await self._answer()
         return answer
 
+    async def history(self, _room: str, before_id: str | None, limit: int) -> tuple[Read, bool]:
+        """As Store.history, of the newest page."""
+        assert before_id is None
+        await self._asked()
+        page = self.entries[-limit:]
+        await self._answer()
+        return Read(self.log, page), len(page) < len(self.entries)
+
     async def tails(self, rooms: list[str]) -> list[Position]:
         """As Store.tails."""
         await self._asked()

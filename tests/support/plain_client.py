@@ -1,4 +1,4 @@
-"""A WebSocket client that knows no more than the seed tells: it sends one frame and reads text."""
+"""A WebSocket client that knows no more than the README tells: it sends one frame and reads text."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ class PlainClient:
         self.texts: list[str] = []
 
     async def send(self, room: str, content: str, **more: object) -> None:
-        """Send the seed's frame."""
+        """Send the README's frame."""
         payload = {"content": content, "roomId": room, **more}
         await self.send_frame("clientMessages", payload)
 

@@ -76,6 +76,11 @@ class Peer:
         stored = [{"id": f"1-{seq}", "seq": seq, "timestamp": 1}]
         await self.say("ack", ref=sent["ref"], roomId=sent["roomId"], epoch=1, messages=stored)
 
+    async def history(self, room: str, *seqs: int, more: bool) -> None:
+        """Answer a requestRoomHistory."""
+        messages = [message(seq) for seq in seqs]
+        await self.say("roomHistory", roomId=room, epoch=1, messages=messages, hasMoreMessages=more)
+
     async def refuse(self, asked: dict[str, Any], code: str) -> None:
         """Answer with an error."""
         await self.say("error", code=code, message=f"it is {code}", ref=asked["ref"])

@@ -15,7 +15,7 @@ DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CONFIG = "/etc/chatroom/conf.conf"
 
-# The ports of the seed, and what is reached beside them.
+# The services' usual ports, and what is reached beside them.
 PORTS = {
     "comet": {8082, 50051, 9091},
     "logic": {8090},
@@ -94,8 +94,8 @@ def test_every_key_of_conf_conf_is_known_the_commented_ones_too(service: str, tm
     assert cls.load(["--config", str(tmp_path / "all.conf")], {}) == cls.load([], {})
 
 
-def test_conf_conf_has_the_seeds_lines() -> None:
-    """The four keys of the seed stand in the file, letter by letter."""
+def test_conf_conf_has_its_four_lines() -> None:
+    """The four keys that the file had from the beginning stand in it, letter by letter."""
     lines = (DEPLOY / "conf.conf").read_text().splitlines()
     seed = [
         "http_bind_ip=0.0.0.0",
@@ -171,7 +171,18 @@ def test_each_mounted_file_exists() -> None:
 def test_images_are_pinned() -> None:
     """Each image from elsewhere has a tag with a version."""
     images = {service["image"] for service in COMPOSE["services"].values() if "image" in service}
+    images |= set(re.findall(r"(?m)^ARG PYTHON=(.*)$", (DEPLOY / "Dockerfile").read_text()))
+    assert any(image.startswith("python:") for image in images)
     assert all(re.search(r":v?\d+\.\d+\.\d+", image) for image in images), images
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_no_container_has_roots_rights(service: str) -> None:
+    """All but Kafka's, which writes its configuration, can write nothing but their volume and /tmp."""
+    it = COMPOSE["services"][service]
+    assert it["cap_drop"] == ["ALL"]
+    assert it["security_opt"] == ["no-new-privileges:true"]
+    assert it.get("read_only", False) == ("kafka" not in it.get("image", ""))
 
 
 def test_the_image_installs_what_the_tests_ran_with() -> None:

@@ -43,7 +43,7 @@ def exported() -> set[str]:
     return names | {"process_cpu_seconds_total", "process_resident_memory_bytes", "up"}
 
 
-def test_the_overview_has_the_seeds_two_queries() -> None:
+def test_the_overview_has_the_two_documented_queries() -> None:
     """The success rate, success / (success + failed), and the rate of successes over a minute."""
     call = 'grpc_calls_total{service="comet",name="logic_forward",status="%s"}'
     success, failed = call % "success", call % "failed"

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ from tests.support.commands import Following, chatroom, environ
 from tests.support.stack import Stack
 
 ROOM = "lobby"
+HOME, REST_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"  # of a terminal: where to go, what to clear
 SETTLE_S = 60.0  # at most, until what was sent is forwarded, pushed and committed
 
 
@@ -190,6 +193,37 @@ def test_status_tells_of_a_whole_stack_and_of_what_is_away(stack: Stack, guard: 
     assert (table.returncode, table.stderr) == (1, "")
     assert "logic    no answer from http://127.0.0.1:" in table.stdout
     assert "job      ok" in table.stdout
+
+
+def test_status_is_drawn_over_itself_on_a_terminal(guard: Guard) -> None:
+    """Again and again in the same place, until Ctrl-C."""
+    away = f"127.0.0.1:{free_port()}"
+    at = ["--url", f"ws://{away}/", "--logic", f"http://{away}", "--job", f"http://{away}"]
+    at += ["--redis", f"redis://{away}/0", "--kafka", away]
+    argv = [sys.executable, "-m", "chatroom", "status", "--watch", "--every", "0.1", *at]
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        argv, stdout=theirs, stderr=subprocess.PIPE, env=environ() | {"TERM": "xterm"}, process_group=guard.group
+    ) as watching:
+        try:
+            shown = ""
+            while shown.count(BELOW) < 3:
+                shown += os.read(ours, 65_536).decode()
+            watching.send_signal(signal.SIGINT)
+            _, complaints = watching.communicate(timeout=30)
+        finally:
+            watching.kill()
+            os.close(theirs)
+            os.close(ours)
+    assert (watching.returncode, complaints) == (130, b"")
+    cleared, *looks = shown.split(HOME)
+    assert cleared.startswith("\x1b[2J")
+    for look in looks[:3]:
+        lines = look.split("\r\n")
+        assert lines[0].startswith("service  health")
+        assert all(line.endswith(REST_OF_LINE) for line in lines[:-1])
+        assert lines[-1].startswith(BELOW)
+        assert any(line.startswith("Redis       no answer") for line in lines)
 
 
 def _settled(shown: dict[str, Any]) -> bool:

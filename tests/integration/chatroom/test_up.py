@@ -30,8 +30,10 @@ def told(stack: Stack, service: str) -> str:
 
 
 def test_the_banner_tells_where_everything_is_and_that_kafka_forgets(make_up: UpMaker) -> None:
-    """Every address of the banner stands there once all is ready, and how to stop."""
+    """Every address stands there once all is ready, and how to stop; commands beside it find the servers, too."""
     stack = make_up(kafka=None)
+    assert folder.told("redis", stack.directory) == stack.redis_url
+    assert folder.told("kafka", stack.directory) == stack.kafka_brokers
     text = "\n".join(stack.lines)
     for address in (stack.ws_url(), stack.logic_url, stack.logic_url + "/docs", stack.grpc(), stack.metrics_url()):
         assert address.replace("127.0.0.1", "localhost") in text
@@ -39,33 +41,19 @@ def test_the_banner_tells_where_everything_is_and_that_kafka_forgets(make_up: Up
     assert "Press Ctrl-C to stop" in text
 
 
-def test_lines_stand_behind_their_services_names(make_up: UpMaker) -> None:
-    """With one Comet the name is comet; with several comet-0, comet-1; all in one column."""
+def test_several_nodes_are_told_apart_and_of_each_other(make_up: UpMaker) -> None:
+    """Names stand before their lines in one column; neighbours are told on ports other than their usual ones."""
     stack = make_up(comets=2)
     for name in ("comet-0", "comet-1", "logic", "job"):
         assert stack.lines_of(name), name
     columns = {line.index(" |") for line in stack.lines if re.match(r"(up|comet-\d|logic|job) +\|", line)}
     assert columns == {len("comet-0")}
-
-
-def test_services_are_told_of_redis_kafka_and_each_other(make_up: UpMaker) -> None:
-    """Addresses of what is embedded, and of neighbours on ports other than their usual ones."""
-    stack = make_up(comets=2)
     assert f'"CHAT_REDIS_URL": "{stack.redis_url}"' in told(stack, "logic")
     assert f'"CHAT_KAFKA_BROKERS": "{stack.kafka_brokers}"' in told(stack, "job")
     assert f'"JOB_COMET_ADDRS": "{stack.grpc(0)},{stack.grpc(1)}"' in told(stack, "job")
     assert f'"COMET_FORWARD_URL": "{stack.logic_url}"' in told(stack, "comet-1")
     assert f'"COMET_ADVERTISE_ADDRESS": "{stack.grpc(1)}"' in told(stack, "comet-1")
     assert '"COMET_NODE_INDEX": "1"' in told(stack, "comet-1")
-
-
-def test_commands_beside_it_are_told_of_redis_and_kafka(make_up: UpMaker) -> None:
-    """While it runs, whichever ports it took."""
-    stack = make_up()
-    assert folder.told("redis", stack.directory) == stack.redis_url
-    assert folder.told("kafka", stack.directory) == stack.kafka_brokers
-    assert stack.stop() == 0
-    assert folder.told("redis", stack.directory) is None
 
 
 def test_ctrl_c_stops_in_order_and_leaves_no_process(make_up: UpMaker) -> None:
@@ -78,6 +66,7 @@ def test_ctrl_c_stops_in_order_and_leaves_no_process(make_up: UpMaker) -> None:
     assert order[:4] == ["comet-0", "comet-1", "logic", "job"]
     assert order[4:] in (["kafka", "redis"], ["redis"])
     assert "Traceback" not in "\n".join(stack.lines)
+    assert folder.told("redis", stack.directory) is None
     wait_gone(pids)
 
 

@@ -35,7 +35,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 async def forwards(node: CometNode, status: str) -> float:
-    """Return the seed's counter."""
+    """Return the counter of forwards."""
     return await asample(node.metrics_url, "grpc_calls_total", service="comet", name="logic_forward", status=status)
 
 

@@ -95,7 +95,7 @@ async def test_ping(alice: Client) -> None:
 # -- messages ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_seeds_frame_just_works(node: CometNode) -> None:
+async def test_the_documented_frame_just_works(node: CometNode) -> None:
     """Two plain clients: both get the message once, under one id, with all fields."""
     async with node.client(uid="1001", name="Alice") as one, node.client() as two:
         await one.connection.send(

@@ -119,7 +119,7 @@ async def test_rooms_are_those_with_a_session_here(node: CometNode) -> None:
 
 
 async def test_a_plain_text_reaches_everybody_in_the_room_as_it_is(node: CometNode) -> None:
-    """The seed's grpcurl line; it is no part of the room's log."""
+    """The README's grpcurl line; it is no part of the room's log."""
     async with node.client(rooms=ROOM) as one, node.client(rooms=f"{ROOM},b") as two, node.client(rooms="b") as other:
         await push(node, Proto(ver=1, op=4, seq=0, body="test message"))
         for client in (one, two):

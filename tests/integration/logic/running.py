@@ -178,6 +178,6 @@ def comet_send(room: str, seq: int, count: int = 1, **changes: object) -> dict[s
 
 
 def backend_send(room: str, *contents: str, **changes: object) -> dict[str, Any]:
-    """Return a send as the seed shows it."""
+    """Return a send as Comet forwards it."""
     messages = [{"content": content} for content in contents]
     return {"roomId": room, "userId": 1001, "userName": "Alice", "messages": messages, **changes}

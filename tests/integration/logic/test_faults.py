@@ -304,6 +304,9 @@ async def test_past_a_bound_requests_are_refused_as_overloaded(own_kafka: KafkaS
             waiting = [asyncio.ensure_future(logic.post("/logic/send", comet_send(f"room_{n}", 1))) for n in range(5)]
             refused = await _until_overloaded(logic)
             assert _is_refusal(refused, "overloaded")
+            assert (await logic.get("/healthz")).status == 200  # busy, and alive
+            metrics = f"http://127.0.0.1:{logic.settings.http_bind_port}/metrics"
+            assert await asample(metrics, "logic_overloaded_total") >= 1
         assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
 
 

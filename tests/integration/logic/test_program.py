@@ -83,7 +83,7 @@ def program(guard: Guard, tmp_path: Path, settings: dict[str, str]) -> Iterator[
         yield it
 
 
-async def test_it_logs_the_seeds_words_and_ends_with_0(program: LogicProgram, records: Topic) -> None:
+async def test_it_logs_the_documented_words_and_ends_with_0(program: LogicProgram, records: Topic) -> None:
     """`Received POST /logic/send` and `handleSend successfully`, with room, id and seq, for sends and batches."""
     async with aiohttp.ClientSession(program.url) as session:
         await (await session.post("/logic/send", json=backend_send("room_a", "x"))).read()

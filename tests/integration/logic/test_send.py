@@ -18,7 +18,9 @@ from tests.integration.logic.running import Logic, Topic, backend_send, comet_se
 POSITIONED = {"content": "a", "id": "1-0", "seq": 1, "epoch": 1, "timestamp": 1}
 
 
-async def test_the_seeds_body_is_stored_published_and_produced(logic: Logic, records: Topic, redis_url: str) -> None:
+async def test_the_documented_body_is_stored_published_and_produced(
+    logic: Logic, records: Topic, redis_url: str
+) -> None:
     """A backend's message is in the room's stream and on its channel, and in Kafka as a PushMsg at that position."""
     async with redis.asyncio.Redis.from_url(redis_url) as client, client.pubsub() as listener:
         room_keys = keys.room_keys(shard_of("room_123", 16), "room_123")

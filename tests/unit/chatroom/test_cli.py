@@ -15,10 +15,10 @@ def chatroom(*arguments: str, environ: dict[str, str] | None = None) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30, env=environ).stdout
 
 
-@pytest.mark.parametrize("command", ["up", "chat", "tail", "send", "status", "topics"])
+@pytest.mark.parametrize("command", ["up", "chat", "tail", "send", "status", "topics", "bench", "bench fanout"])
 def test_help_has_an_example(command: str) -> None:
     """Of the very command."""
-    assert f"Example: chatroom {command}" in chatroom(command, "-h" if command == "up" else "--help")
+    assert f"Example: chatroom {command}" in chatroom(*command.split(), "-h" if command == "up" else "--help")
 
 
 def test_all_commands_are_listed_with_what_they_do() -> None:
@@ -37,16 +37,24 @@ def test_all_commands_are_listed_with_what_they_do() -> None:
         (["send", "r", "x", "--ref", "k"], "--ref needs --uid or --token"),
         (["tail", "r", "--since", "3"], "no position such as 1795450013874:17"),
         (["topics", "--kafka", "localhost:1"], "check --kafka"),
+        (["send", "r"], " send: Missing argument 'TEXT'; see `"),
+        (["tail", "r", "-n", "x"], " tail: Invalid value for '-n': 'x' is not a valid integer"),
+        (["tali"], ": No such command 'tali'; see `"),
+        (["--wrong"], ": No such option '--wrong'"),
+        (["up", "--comets", "0"], " up: Invalid value for '--comets': 0 is not in the range"),
+        (["bench", "fanout", "--burst", "x"], " bench fanout: Invalid value for '--burst'"),
+        (["bench", "fan"], " bench: No such command 'fan'"),
         (["chat"], "needs a terminal: `chatroom tail` and `chatroom send` work without"),
     ],
 )
 def test_a_mistake_is_told_without_a_traceback(arguments: list[str], said: str) -> None:
-    """In a line that says what to do."""
+    """In one line that says what to do."""
     argv = [sys.executable, "-m", "chatroom", *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
     assert done.returncode in {1, 2}
     assert done.stdout == ""
-    assert said in done.stderr.splitlines()[-1]
+    [line] = done.stderr.splitlines()
+    assert said in line
 
 
 def test_a_missing_textual_is_told_with_the_command_that_installs_it() -> None:

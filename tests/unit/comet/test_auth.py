@@ -10,9 +10,10 @@ from websockets.datastructures import Headers
 
 from comet.auth import Auth, Target
 from common.envelope import User
-from common.errors import BadRequest, Forbidden
+from common.errors import BadRequest, Forbidden, SettingError
 
 KEY = "a key that is long enough for any HMAC: " + "k" * 64
+BROKEN = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 GUESTS = Auth("", ["HS256"])
 TOKENS = Auth(KEY, ["HS256"])
 
@@ -117,6 +118,13 @@ def test_without_a_valid_token_nobody_comes_in(text: str) -> None:
     """Missing, broken, without a subject, expired, not yet valid, of another key or algorithm, unsigned."""
     with pytest.raises(Forbidden):
         TOKENS.user(Target(f"/?token={text}"), Headers())
+
+
+@pytest.mark.parametrize(("key", "algorithm"), [("nonsense", "ES256"), ("nonsense", "RS256"), (BROKEN, "ES256")])
+def test_a_key_that_fits_no_algorithm_is_named_as_a_setting(key: str, algorithm: str) -> None:
+    """One line at the start, whatever the library makes of it."""
+    with pytest.raises(SettingError, match=f"COMET_AUTH_KEY: no key for {algorithm}"):
+        Auth(key, [algorithm])
 
 
 def test_two_authorization_headers_are_no_fault_of_ours() -> None:

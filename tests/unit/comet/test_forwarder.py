@@ -67,7 +67,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
 
 
 def forwards(status: str) -> float:
-    """Return the seed's counter."""
+    """Return the counter of forwards."""
     labels = {"service": "comet", "name": "logic_forward", "status": status}
     return REGISTRY.get_sample_value("grpc_calls_total", labels) or 0.0
 

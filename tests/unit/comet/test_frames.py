@@ -125,7 +125,7 @@ def test_a_position_that_is_none_is_refused(since: object, field: str) -> None:
 
 
 def test_contents_are_one_or_a_list() -> None:
-    """The seed's `content`, or `messages` where both are there."""
+    """`content`, or `messages` where both are there."""
     assert frames.contents_of({"content": "a"}, LIMITS) == ["a"]
     assert frames.contents_of({"messages": [{"content": "a"}, {"content": "b", "more": 1}]}, LIMITS) == ["a", "b"]
     assert frames.contents_of({"content": "x", "messages": [{"content": "a"}]}, LIMITS) == ["a"]

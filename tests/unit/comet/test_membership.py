@@ -81,8 +81,8 @@ async def test_changes_that_redis_does_not_take_are_bounded(monkeypatch: pytest.
         membership.came(session)
         membership.gone(session)
         membership.room_changed(Room(f"room {i}"))
-        assert len(membership._changed_rooms) <= 101  # noqa: SLF001 - the bound is not seen from outside
-        assert len(membership._changed_users) <= 101  # noqa: SLF001 - likewise
+        assert len(membership._changed_rooms) <= 102  # noqa: SLF001 - the bound is not seen from outside
+        assert len(membership._changed_users) <= 102  # noqa: SLF001 - likewise
     registry.away = False
     await until(lambda: health.ready and membership.incarnation in registry.alive)
     now = membership.incarnation
@@ -90,6 +90,23 @@ async def test_changes_that_redis_does_not_take_are_bounded(monkeypatch: pytest.
     await until(lambda: registry.users.get(now, {}).get("stays") == 1)
     await until(lambda: registry.rooms.get(now, {}).get("there") == Presence(0, []))
     assert all(count == 0 for user, count in registry.users[now].items() if user != "stays")
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_node_with_more_rooms_than_the_bound_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is of what is gone: all that is here may change at once, and is recorded."""
+    monkeypatch.setattr(module, "CHANGES", 100)
+    rooms = {name: Room(name) for name in map(str, range(300))}
+    registry = FakeRegistry()
+    membership = Membership(cast("Registry", registry), rooms, "x:1", 600, Health())
+    running, first = asyncio.create_task(membership.run()), membership.incarnation
+    for room in rooms.values():
+        membership.room_changed(room)
+    await until(lambda: len(registry.rooms.get(first, {})) == len(rooms))
+    assert membership.incarnation == first
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

@@ -1,192 +1,17 @@
 """A session deals with frames in their order, one at a time where it must wait, and never harms anybody else."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from collections.abc import AsyncIterator
 
 import pytest
 
-from comet import allowance
+from comet import allowance, greeting
 from comet.backlog import BACKLOG_BYTES, BACKLOG_FRAMES
-from comet.context import Context
-from comet.membership import Membership
-from comet.presence import Presences
-from comet.room import Room
-from comet.session import Session
-from comet.transport import Transport
-from common.envelope import User
-from common.errors import Overloaded, Unavailable
-from common.store import Appended, Store
-from tests.support.comet_settings import comet_settings
-from tests.support.fake_log import FakePresences, FakeStore, Node, running
-from tests.support.rooms import texts_of
-
-
-class FakeTransport:
-    """A connection whose client reads everything."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.closed: list[int] = []
-        self.reading = True
-        self.on_close: Callable[[], None] = lambda: None
-
-    @property
-    def writer(self) -> Callable[[bytes], None]:
-        """As Transport.writer."""
-        return self.written.append
-
-    def close(self, code: int, _reason: str) -> None:
-        """As Transport.close."""
-        self.closed.append(code)
-        self.on_close()
-
-    def fail(self, code: int, reason: str) -> None:
-        """As Transport.fail."""
-        self.close(code, reason)
-
-    def cut_off(self) -> None:
-        """As Transport.cut_off."""
-        self.close(4001, "slow consumer")
-
-    def rest(self, _seconds: float) -> None:
-        """As Transport.rest."""
-
-    async def drained(self) -> None:
-        """As Transport.drained."""
-
-    def pause_reading(self) -> None:
-        """As Transport.pause_reading."""
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        """As Transport.resume_reading."""
-        self.reading = True
-
-
-class FakeMembership:
-    """Takes note of sessions."""
-
-    incarnation = "node-1"
-
-    def __init__(self) -> None:
-        self.sessions: list[Session] = []
-
-    def came(self, session: Session) -> None:
-        """As Membership.came."""
-        self.sessions.append(session)
-
-    def gone(self, session: Session) -> None:
-        """As Membership.gone."""
-        self.sessions.remove(session)
-
-
-class AppendingStore(FakeStore):
-    """A log that can be appended to by sessions; each append waits for `answer`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[tuple[list[str], str | None, asyncio.Future[Appended]]] = []
-        self.refuses = False
-
-    def accept(self, _room: str, _user: User, contents: list[str], ref: str | None) -> asyncio.Future[Appended]:
-        """As Store.append."""
-        if self.refuses:
-            raise Overloaded("too many messages wait for Redis; try again later")
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        self.asked.append((contents, ref, future))
-        return future
-
-    @property
-    def contents(self) -> list[str]:
-        """All that was appended, in order."""
-        return [content for contents, _, _ in self.asked for content in contents]
-
-
-class SlowPresences(FakePresences):
-    """Nobody learns who is online before the gate is open."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.fault: Exception | None = None
-
-    async def online(self, room: Room, joining: User) -> int:
-        """As Presences.online."""
-        await self.gate.wait()
-        if self.fault is not None:
-            raise self.fault
-        return await super().online(room, joining)
-
-
-class Rig:
-    """One session over fakes."""
-
-    def __init__(self, tasks: asyncio.TaskGroup, node: Node, **chosen: object) -> None:
-        self.node = node
-        self.store = AppendingStore()
-        node.store = self.store
-        node.hub.store = cast("Store", self.store)
-        self.store.append = self.store.accept  # type: ignore[assignment,method-assign]  # as sessions call it
-        self.presences = SlowPresences()
-        self.presences.gate.set()
-        self.transport = FakeTransport()
-        self.membership = FakeMembership()
-        self.context = Context(
-            comet_settings(**chosen),
-            cast("Store", self.store),
-            node.hub,
-            cast("Presences", self.presences),
-            cast("Membership", self.membership),
-        )
-        self.context.tasks = tasks
-        self.session = Session(self.context, cast("Transport", self.transport), User("alice", "Alice"))
-        self.transport.on_close = self.session.end
-
-    def receive(self, kind: str, **payload: Any) -> None:
-        """Let a frame come."""
-        self.session.receive(json.dumps({"type": kind, "payload": payload}).encode(), text=True)
-
-    def say(self, content: str, room: str = "room_1", **more: Any) -> None:
-        """Let a message come."""
-        self.receive("clientMessages", roomId=room, content=content, **more)
-
-    async def begin(self, *rooms: str) -> None:
-        """Enter rooms and read the hello."""
-        self.session.begin(list(rooms))
-        await self.node.settle()
-
-    async def enter(self, *rooms: str) -> None:
-        """Join rooms and read the answers."""
-        for room in rooms:
-            self.receive("joinRoom", roomId=room)
-        await self.node.settle()
-        self.transport.written.clear()
-
-    @property
-    def frames(self) -> list[dict[str, Any]]:
-        """All frames that the client got."""
-        return [json.loads(text) for text in texts_of(b"".join(self.transport.written))]
-
-    @property
-    def kinds(self) -> list[str]:
-        """Their types."""
-        return [frame["type"] for frame in self.frames]
-
-    @property
-    def codes(self) -> list[tuple[str, str | None]]:
-        """Codes and refs of the errors."""
-        return [
-            (frame["payload"]["code"], frame["payload"]["ref"]) for frame in self.frames if frame["type"] == "error"
-        ]
-
-
-@asynccontextmanager
-async def rigged(**chosen: object) -> AsyncIterator[Rig]:
-    """Run a session while inside."""
-    async with running(Node()) as node, asyncio.TaskGroup() as tasks:
-        yield Rig(tasks, node, **chosen)
+from comet.join import Join
+from common.errors import Unavailable
+from common.store import Appended
+from tests.support.fake_log import FakeStore
+from tests.support.session_rig import Rig, rigged
 
 
 @pytest.fixture
@@ -499,6 +324,36 @@ async def test_without_redis_a_client_is_sent_away() -> None:
         rig.node.store.away = True
         await rig.begin("a")
         assert (rig.transport.closed, rig.kinds) == ([1013], [])
+
+
+async def test_a_fault_of_ours_sends_a_client_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1011 rather than a session without a hello; what happened is in the log."""
+
+    async def fail(*_: object, **_how: object) -> bytes:
+        raise ValueError("not thought of")
+
+    monkeypatch.setattr(Join, "fresh", fail)
+    async with rigged() as rig:
+        await rig.begin("a")
+        assert (rig.transport.closed, rig.kinds) == ([1011], [])
+    assert "not thought of" in capsys.readouterr().out
+
+
+async def test_a_hello_that_is_asked_for_is_bounded(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the bound rooms come without their messages, and say that there are some."""
+    monkeypatch.setattr(greeting, "HELLO_BYTES", 1000)
+    await rig.enter("room_1", "room_2")
+    FakeStore.append(rig.store, 3, size=1000)
+    for name in ("room_1", "room_2"):
+        rig.node.hub.rooms[name].epoch, rig.node.hub.rooms[name].last = 1, 3
+    rig.receive("hello")
+    await rig.node.settle()
+    shown = [
+        (room["seq"], len(room["messages"]), room["hasMoreMessages"]) for room in rig.frames[-1]["payload"]["rooms"]
+    ]
+    assert shown == [(3, 3, False), (3, 0, True)]
 
 
 async def test_a_draining_node_takes_no_messages(rig: Rig) -> None:

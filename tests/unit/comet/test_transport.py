@@ -51,6 +51,10 @@ class Tcp:
         """Take note."""
         self.reading = True
 
+    def abort(self) -> None:
+        """Take note."""
+        self.closed = True
+
 
 class Session:
     """Notes what it gets."""
@@ -185,3 +189,31 @@ def test_whole_texts_bypass_the_library(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(heard) == 2
     assert session.received == [(b"x" * 200, True)] * 6
     assert len(good) * 3 < SLICE_BYTES
+
+
+def test_who_does_not_answer_pings_is_given_up() -> None:
+    """The third time; anything that is heard counts for an answer."""
+    transport, _session, tcp = connect()
+    transport.data_received(REQUEST)
+    for heard in (True, False):
+        transport.ping()
+        transport.ping()
+        if heard:
+            transport.data_received(frame(Opcode.TEXT, b"here"))
+    assert not tcp.closed
+    transport.ping()
+    assert tcp.closed
+
+
+async def test_while_nothing_is_read_no_answer_is_expected() -> None:
+    """It would lie behind what waits: a client that answers is never given up."""
+    transport, _session, tcp = connect()
+    transport.data_received(REQUEST)
+    transport.pause_reading()
+    written = tcp.written
+    for _ in range(5):
+        transport.ping()
+    assert (tcp.closed, tcp.written) == (False, written)
+    transport.resume_reading()
+    transport.ping()
+    assert tcp.written != written

@@ -51,7 +51,7 @@ def test_each_source_stands_above_the_one_before(conf: Path) -> None:
     assert (ports, found["node_index"]) == ([1001, 2002, 3003], 0)
 
 
-def test_the_seeds_file_is_read_with_its_very_keys(conf: Path) -> None:
+def test_the_documented_file_is_read_with_its_very_keys(conf: Path) -> None:
     """Comments, blanks and spaces around names and values too."""
     conf.write_text(
         "# Comet\n\nhttp_bind_ip=127.0.0.1\nhttp_bind_port=9082         # WebSocket\n"
@@ -139,6 +139,8 @@ def test_a_wrong_flag_is_an_error(capsys: pytest.CaptureFixture[str], argv: tupl
         ((), {"CHAT_LOG_LEVEL": "loud"}, "CHAT_LOG_LEVEL"),
         ((), {"COMET_DEFAULT_ROOMS": "a b"}, "COMET_DEFAULT_ROOMS"),
         ((), {"CHAT_SHARDS": ""}, "CHAT_SHARDS"),
+        ((), {"COMET_ADVERTISE_ADDRESS": "http://comet:50051"}, "COMET_ADVERTISE_ADDRESS"),
+        ((), {"COMET_ADVERTISE_ADDRESS": "a,b:1"}, "COMET_ADVERTISE_ADDRESS"),
     ],
 )
 def test_a_bad_value_is_named_by_where_it_came_from(

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ import structlog
 
 from common import logs
 from common.logs import LINES_PER_SECOND, MOST_EVENTS, EventLimiter
+
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 class Clock:
@@ -147,3 +151,14 @@ def test_away_from_a_terminal_auto_means_json(capsys: pytest.CaptureFixture[str]
     logs.configure("logic", "info", "pretty")
     logs.get().info("hello again")
     assert "hello again" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("configured")
+def test_the_searches_of_the_operations_page_find_their_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a room, and of what is out of order."""
+    logs.configure("comet", "info", "json")
+    logs.get().warning("something", room="room_001")
+    line = capsys.readouterr().out
+    searches = re.findall(r"""grep (?:-E )?'("[^']+)'""", OPERATIONS.read_text())
+    assert len(searches) == 2
+    assert [one for one in searches if not re.search(one, line)] == []

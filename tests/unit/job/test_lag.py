@@ -99,3 +99,14 @@ def test_a_kafka_that_does_not_answer_is_told(partitions: Partitions, monkeypatc
     member.assigned = set()
     lag.observe()
     assert health.ready
+
+
+def test_a_consumer_that_is_no_member_any_more_shows_nothing(partitions: Partitions) -> None:
+    """Another process may have its partitions by now; what another consumer here shows stays."""
+    one, two = _lag(FakeMember(51, 52), partitions, Health()), _lag(FakeMember(52), partitions, Health())
+    one.observe()
+    two.observe()
+    one.close()
+    assert (_shown(51), _shown(52)) == (None, 0)
+    two.close()
+    assert _shown(52) is None

@@ -107,6 +107,20 @@ def test_a_room_is_tried_again_until_the_deadline() -> None:
     assert lane.settle(["late"], [], 7.0).late == []
 
 
+def test_a_room_whose_records_were_given_up_starts_anew() -> None:
+    """What held it up before counts no more."""
+    finished = Finished()
+    lane = _lane(finished, "late", deadline_s=5.0)
+    lane.take(10)
+    lane.settle(["late"], [], 0.0)
+    lane.release(4.0)
+    lane.take(10)
+    assert _offsets(lane.give_up()) == [0]
+    lane.put(room_record(finished, "late", 1))
+    lane.take(10)
+    assert lane.settle(["late"], [], 6.0).late == []
+
+
 def test_it_lets_go_of_everything_however_it_waits() -> None:
     """In a call, held, or in the queue."""
     finished = Finished()

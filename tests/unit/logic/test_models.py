@@ -25,7 +25,7 @@ def _fault(body: object) -> BadRequest:
     return fault_of(found.value)
 
 
-def test_the_seeds_body_is_accepted_and_its_integer_user_becomes_a_string() -> None:
+def test_the_documented_body_is_accepted_and_its_integer_user_becomes_a_string() -> None:
     """`{"roomId": ..., "userId": 1001, ...}`."""
     send = Send.model_validate_json(
         b'{"roomId": "room_123", "userId": 1001, "userName": "Alice", "messages": [{"content": "Hello World"}]}'

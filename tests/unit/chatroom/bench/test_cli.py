@@ -1,6 +1,6 @@
 """The command line of the bench: every part, with an example, and faults in one line."""
 
-import re
+import dataclasses
 
 import click
 import pytest
@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from chatroom.bench import cli, part
 from chatroom.bench.measures import Unmeasured
+from chatroom.bench.results import Result
 
 
 def names() -> list[str]:
@@ -16,7 +17,7 @@ def names() -> list[str]:
 
 
 def test_all_parts_are_commands() -> None:
-    """Of the issue's table each bench, and `all`."""
+    """Each part, and `all`."""
     assert set(cli.group().commands) == {"all", *names()}
     assert {"fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity"} == set(names())
 
@@ -45,7 +46,23 @@ def test_a_wrong_use_is_one_line(arguments: list[str], said: str) -> None:
     done = CliRunner().invoke(cli.group(), arguments)
     assert done.exit_code != 0
     assert isinstance(done.exception, SystemExit)
-    assert re.search(f"^(Error|Usage).*{re.escape(said)}", done.output, re.MULTILINE | re.DOTALL)
+    assert said in done.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("one", cli.parts(), ids=lambda one: one.name)
+def test_what_nobody_asks_for_is_the_same_alone_and_among_all(one: part.Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make bench` measures what each part does by itself."""
+    seen = []
+
+    async def note(_lab: object, options: part.Options) -> Result:
+        seen.append(options.own)
+        raise Unmeasured("noted")
+
+    monkeypatch.setattr(cli, "parts", lambda: [dataclasses.replace(one, run=note)])
+    for name in (one.name, "all"):
+        CliRunner().invoke(cli.group(), [name], catch_exceptions=False)
+    alone, among_all = seen
+    assert alone == among_all
 
 
 def test_a_part_that_cannot_be_measured_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""The JavaScript client held to the table of every client (tests/conformance), in Chromium."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Browser
+
+from chatroom.bench.free_ports import free_port
+from tests.conformance.scenario import Case, Run, cases
+from tests.conformance.subjects import JavaScript
+from tests.support.scripted_server import scripted_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROOT: Final = Path(__file__).parents[2]
+FOLDERS: Final = ("comet/web", "tests/conformance")
+PAGE: Final = """<!doctype html><title>Conformance</title><script type="module">
+import { subject } from "/tests/conformance/subject.js";
+globalThis.ask = subject(say);
+</script>"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def origin() -> AsyncIterator[str]:
+    """Where a page is that knows the client and the subject."""
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text=PAGE, content_type="text/html")
+
+    app, port = web.Application(), free_port()
+    app.router.add_get("/", page)
+    for folder in FOLDERS:
+        app.router.add_static(f"/{folder}", ROOT / folder)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        await runner.cleanup()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def in_chromium(chromium: Browser, origin: str) -> AsyncIterator[JavaScript]:
+    """That page."""
+    page, telling = await chromium.new_page(), set[asyncio.Task[Any]]()
+
+    def tell(line: str) -> None:
+        task = asyncio.get_running_loop().create_task(page.evaluate("(line) => ask(line)", line))
+        telling.add(task)
+        task.add_done_callback(telling.discard)
+
+    it = JavaScript(tell)
+    await page.expose_function("say", it.take)
+    await page.goto(origin)
+    await page.wait_for_function("typeof ask === 'function'")
+    yield it
+    await page.close()
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
+async def test_the_client_does_what_the_table_says_in_a_browser(case: Case, in_chromium: JavaScript) -> None:
+    """Each step in turn."""
+    async with scripted_server() as server, in_chromium.client() as client:
+        await Run(server, client).play(case)

@@ -1,0 +1,92 @@
+"""Presence: many who join at once share one look at the other nodes."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from comet.membership import Membership
+from comet.presence import Presences
+from comet.room import Room
+from common.envelope import User
+from common.registry import Presence, Registry
+
+
+class FakeRegistry:
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.away = False
+
+    async def presence(self, rooms: list[str], *, without: str) -> list[Presence]:
+        """As Registry.presence."""
+        assert without == "node-1"
+        self.asked += 1
+        await self.gate.wait()
+        if self.away:
+            raise ConnectionError("Redis is away")
+        return [Presence(5, [("bob", "Bob")]) for _ in rooms]
+
+
+class FakeMembership:
+    """Only a name."""
+
+    incarnation = "node-1"
+
+
+def presences() -> tuple[FakeRegistry, Presences]:
+    """Return one that asks a fake."""
+    registry = FakeRegistry()
+    return registry, Presences(cast("Registry", registry), cast("Membership", FakeMembership()), {})
+
+
+def joining(of: Presences, room: Room, *users: str) -> list[asyncio.Task[int]]:
+    """Let users join a room, all at once."""
+    return [asyncio.create_task(of.online(room, User(user, user))) for user in users]
+
+
+async def settle() -> None:
+    """Let all begin that was asked for."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_joins_while_it_is_looked_gets_the_same_answer() -> None:
+    """Also where the first is gone by then; and for a second after."""
+    registry, of = presences()
+    room = Room("r")
+    first, *others = joining(of, room, "alice", "carol", "bob")
+    await settle()
+    first.cancel()
+    registry.gate.set()
+    assert await asyncio.gather(*others) == [6, 5]  # Bob is on another node, too
+    assert await asyncio.gather(*joining(of, room, "dave")) == [6]
+    assert registry.asked == 1
+
+
+async def test_a_look_that_fails_fails_for_all_and_is_not_kept() -> None:
+    """The next one looks again."""
+    registry, of = presences()
+    registry.away = True
+    waiting = joining(of, Room("r"), "alice", "carol")
+    await settle()
+    registry.gate.set()
+    found: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in found] == [ConnectionError] * 2
+    registry.away = False
+    assert await asyncio.gather(*joining(of, Room("r"), "alice")) == [6]
+    assert registry.asked == 2
+
+
+async def test_a_look_that_fails_when_nobody_waits_any_more_is_no_fault(recwarn: pytest.WarningsRecorder) -> None:
+    """Whoever asked is gone."""
+    registry, of = presences()
+    registry.away = True
+    [asking] = joining(of, Room("r"), "alice")
+    await settle()
+    asking.cancel()
+    registry.gate.set()
+    await settle()
+    assert not recwarn.list
