@@ -74,7 +74,6 @@ ELSEWHERE: Final = {
         "tests/e2e/test_compose.py",
         "/opt/kafka/bin/kafka-console-consumer.sh --bootstrap-server kafka:19092 --topic my-topic",
     ),
-    "chatroom chat": CHAT,
     ".venv/bin/chatroom chat": CHAT,
     ".venv/bin/chatroom chat room_001 lobby --name Alice": CHAT,
     ".venv/bin/python -m pytest tests/browser --screenshots docs/screenshots": Elsewhere(
