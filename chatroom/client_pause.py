@@ -1,7 +1,7 @@
 """The client's pause: the server refused something for the moment, so that nothing is sent until it is over.
 
-Each is jittered, and its bound doubles from one to the next unless there was none for long. Neighbours: `client.py`
-and `client_joins.py` begin one; `client.py` tries all again when it is over.
+Each is jittered, and its bound doubles from one to the next unless there was none for long. Neighbours: whoever owns
+what was refused begins one (joins, leaves, histories, unacked messages); `client.py` tries all again when it is over.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ anew.
 """
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from comet import metrics
@@ -186,5 +187,5 @@ class Membership:
 
 def local_presence(room: Room) -> Presence:
     """Return who is in a room on this node."""
-    listed = [(user_id, sessions[0].user.username) for user_id, sessions in list(room.users.items())[:LISTED_USERS]]
+    listed = [(user_id, sessions[0].user.username) for user_id, sessions in islice(room.users.items(), LISTED_USERS)]
     return Presence(len(room.users), listed)
