@@ -13,14 +13,13 @@ from common.positions import Position
 class EventQueue:
     """Events in the order in which they came, for one reader.
 
-    When `limit` events wait, the oldest is dropped and counted. Memory stays bounded for who only sends, and the reader
+    When `limit` events wait, the oldest is dropped. Memory stays bounded for who only sends, and the reader
     is told: in place of a room's dropped messages it gets one Hole, before that room's next message.
     """
 
     def __init__(self, limit: int) -> None:
         if limit < 1:
             raise ValueError("the limit must be at least 1")
-        self.dropped = 0
         self._limit = limit
         self._events: deque[Event] = deque()
         self._holes: dict[str, Hole] = {}  # by room: begins where its first dropped message was
@@ -52,7 +51,6 @@ class EventQueue:
         return self._events.popleft()
 
     def _drop(self, event: Event) -> None:
-        self.dropped += 1
         if isinstance(event, Message) and event.room not in self._holes:
             self._holes[event.room] = Hole(event.room, Position(event.epoch, max(0, event.seq - 1)), "unread")
         elif isinstance(event, Hole):

@@ -16,7 +16,7 @@ from chatroom.bench.stand import Load, comet_stand
 MOST: Final = 3
 
 
-async def costs(lab: Lab, options: Options, shape: Shape, most: int = MOST) -> str:
+async def costs(lab: Lab, options: Options, shape: Shape) -> str:
     """Return a line for each of the largest costs."""
     options.progress.say(f"{shape.clients:,} x {shape.burst}: where Comet's CPU goes")
     async with comet_stand(lab, Cores.here(), profile=True) as one:
@@ -29,4 +29,4 @@ async def costs(lab: Lab, options: Options, shape: Shape, most: int = MOST) -> s
         await asyncio.to_thread(comet.stop)
         found = comet.costs()
     total = sum(count for _, count in found)
-    return "\n".join(f"{count / total:6.1%}  {name}" for name, count in found[:most])
+    return "\n".join(f"{count / total:6.1%}  {name}" for name, count in found[:MOST])

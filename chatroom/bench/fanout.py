@@ -5,13 +5,12 @@ from typing import Final
 
 import click
 
-from chatroom.bench import fan_report
+from chatroom.bench import fan_report, targets
 from chatroom.bench.fan import Fan, Shape, fan_out, sweep
 from chatroom.bench.fan_costs import costs
 from chatroom.bench.lab import Lab
 from chatroom.bench.part import Options, Part
 from chatroom.bench.results import Result
-from chatroom.bench.targets import TARGETS
 
 CLIENTS: Final = (100, 1000, 10_000)
 BURSTS: Final = (1, 4, 16, 64)
@@ -32,16 +31,15 @@ async def run(lab: Lab, options: Options) -> Result:
         charts.insert(0, fan_report.costs_chart("fanout-cost", fans, middle))
     if SWEPT.clients in clients and SWEPT.burst in bursts:
         charts.append(fan_report.sweep_chart("fanout-throughput", await sweep(lab, options, SWEPT, SHARES), SWEPT))
-    targets = fan_report.measured(fans)
-    bounds = {target.key: target for target in TARGETS}
-    missed = [one.key for one in targets if not bounds[one.key].met_by(one.value)]
+    measured = fan_report.measured(fans)
+    missed = targets.missed(measured)
     profiles = {key: await costs(lab, options, shape) for shape, key in fan_report.TARGETS.items() if key in missed}
     return Result(
         "fanout",
         "Fan-out: one room, many clients",
         fan_report.COLUMNS,
         fan_report.rows(fans),
-        targets,
+        measured,
         fan_report.NOTES,
         charts,
         profiles,

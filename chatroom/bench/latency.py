@@ -8,13 +8,13 @@ from typing import Final
 
 import click
 
-from chatroom.bench import paced
+from chatroom.bench import paced, targets
 from chatroom.bench.charts import Chart, Series
 from chatroom.bench.lab import Lab
 from chatroom.bench.load import PROCESSES, Outcome, load
 from chatroom.bench.measures import Spread, percentile
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rates import RATES, baseline_s, cores_of, doubt, median, over, rates_of, target_missed, warm_s
+from chatroom.bench.rates import RATES, baseline_s, cores_of, doubt, median, over, rates_of, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.targets import Measured
 from chatroom.bench.traffic import TrafficPlan
@@ -61,7 +61,7 @@ async def run(lab: Lab, options: Options) -> Result:
                     said = f"p50 {outcomes[rate][-1].age_ms(50):.2f} ms, p99 {outcomes[rate][-1].age_ms(99):.2f} ms"
                     options.progress.say(f"latency: {rate:,.0f}/s, {k + 1} of {options.repeat}: {said}")
     measured = _measured(outcomes.get(TARGET_RATE, []))
-    missed = target_missed(measured)
+    missed = targets.missed(measured)
     profile = await largest_costs(lab, plan, TARGET_RATE, options.seconds) if missed else ""
     return Result(
         "latency",

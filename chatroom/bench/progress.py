@@ -8,12 +8,10 @@ import click
 class Progress:
     """Says what goes on; on stderr, so that stdout is the results'."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self) -> None:
         self._began = time.monotonic()
-        self._quiet = quiet
 
     def say(self, text: str) -> None:
         """Print a line such as `  1:05  fan-out 1,000 x 16: Comet, 2 of 3`."""
-        if not self._quiet:
-            elapsed = int(time.monotonic() - self._began)
-            click.echo(f"{elapsed // 60:3d}:{elapsed % 60:02d}  {text}", err=True)
+        elapsed = int(time.monotonic() - self._began)
+        click.echo(f"{elapsed // 60:3d}:{elapsed % 60:02d}  {text}", err=True)

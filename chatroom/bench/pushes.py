@@ -10,14 +10,14 @@ from typing import Final
 
 import click
 
-from chatroom.bench import evidence, paced
+from chatroom.bench import evidence, paced, targets
 from chatroom.bench.call_relay import CallRelay
 from chatroom.bench.charts import Chart, Series
 from chatroom.bench.lab import Lab
 from chatroom.bench.load import PROCESSES, Outcome, load
 from chatroom.bench.measures import Spread, percentile
 from chatroom.bench.part import Options, Part
-from chatroom.bench.rates import RATES, baseline_s, cores_of, doubt, median, over, rates_of, target_missed, warm_s
+from chatroom.bench.rates import RATES, baseline_s, cores_of, doubt, median, over, rates_of, warm_s
 from chatroom.bench.results import Cell, Result
 from chatroom.bench.targets import Measured
 from chatroom.bench.traffic import TrafficPlan
@@ -76,7 +76,7 @@ async def run(lab: Lab, options: Options) -> Result:
                     said = f"p50 {percentile(ages_ms, 0.5):.2f} ms, p99 {percentile(ages_ms, 0.99):.2f} ms"
                     options.progress.say(f"pushes: {rate:,.0f}/s, {k + 1} of {options.repeat}: {said}")
     measured = _measured(found.get(TARGET_RATE, []))
-    missed = target_missed(measured)
+    missed = targets.missed(measured)
     profile = await largest_costs(lab, plan, TARGET_RATE, options.seconds) if missed else ""
     return Result(
         "pushes",

@@ -7,7 +7,6 @@ from chatroom.bench.load import Outcome
 from chatroom.bench.measures import Spread
 from chatroom.bench.part import Options
 from chatroom.bench.results import Cell
-from chatroom.bench.targets import TARGETS, Measured
 from common.errors import StartupError
 
 RATES: Final = "100,1000,5000"
@@ -35,12 +34,6 @@ def warm_s(options: Options) -> float:
 def baseline_s(options: Options) -> float:
     """Return how long a baseline is measured."""
     return min(BASELINE_S, options.seconds)
-
-
-def target_missed(measured: Sequence[Measured]) -> list[str]:
-    """Return the keys of the targets that were missed."""
-    bounds = {one.key: one for one in TARGETS}
-    return [one.key for one in measured if not bounds[one.key].met_by(one.value)]
 
 
 def doubt(outcomes: Sequence[Outcome]) -> str:

@@ -3,6 +3,7 @@
 A part says what it measured by a target's key; whether that is enough is decided here, nowhere else.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,3 +60,9 @@ TARGETS: Final = (
     Target("ingest", "whole pipeline, both paths, 100 rooms of 10, one Comet, nothing lost", "msg/s", least=5000),
     Target("calls", "gRPC calls per message at that load", "", most=0.1),
 )
+
+
+def missed(measured: Iterable[Measured]) -> list[str]:
+    """Return the keys of the targets that were missed."""
+    bounds = {one.key: one for one in TARGETS}
+    return [one.key for one in measured if not bounds[one.key].met_by(one.value)]

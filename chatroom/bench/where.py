@@ -13,7 +13,7 @@ from chatroom.bench.traffic import TrafficPlan
 MOST: Final = 3
 
 
-async def largest_costs(lab: Lab, plan: TrafficPlan, rate: float, seconds: float, most: int = MOST) -> str:
+async def largest_costs(lab: Lab, plan: TrafficPlan, rate: float, seconds: float) -> str:
     """Return a text with the largest costs of each service, and what its CPU is for a message."""
     async with lab.pipeline(profile=True) as pipeline:
         services = [*pipeline.comets, pipeline.logic, pipeline.job]
@@ -33,12 +33,12 @@ async def largest_costs(lab: Lab, plan: TrafficPlan, rate: float, seconds: float
             outcome = await clients.run(rate, seconds, 0.0)
     lines = [f"at {outcome.acked_per_s:,.0f} messages a second"]
     for service in services:
-        lines += _of(service, outcome, most)
+        lines += _of(service, outcome)
     return "\n".join(lines)
 
 
-def _of(service: Service, outcome: Outcome, most: int) -> list[str]:
+def _of(service: Service, outcome: Outcome) -> list[str]:
     costs = service.costs()
     total = sum(count for _, count in costs)
     head = f"{service.name}, {outcome.us_per_message()[service.name]:,.0f} us of CPU a message"
-    return [head, *(f"  {count / total:6.1%}  {name}" for name, count in costs[:most])]
+    return [head, *(f"  {count / total:6.1%}  {name}" for name, count in costs[:MOST])]

@@ -4,8 +4,6 @@ import { avatar, by, el } from "./dom.js";
 
 /** @typedef {import("./room.js").Room} Room */
 
-const LISTED = 100; // the server names no more
-
 /** @param {number} count */
 const short = (count) => (count > 99 ? "99+" : String(count));
 
@@ -44,7 +42,7 @@ export function drawPeople(room, me) {
   const users = [...(room?.users ?? [])].sort((a, b) => Number(b.id === me) - Number(a.id === me) || a.username.localeCompare(b.username));
   const more = count - users.length;
   by("people-list").replaceChildren(
-    ...users.slice(0, LISTED).map((user) => el("li", { title: user.id }, avatar(user), el("span", {}, user.username, user.id === me && el("small", {}, " (you)")))),
+    ...users.map((user) => el("li", { title: user.id }, avatar(user), el("span", {}, user.username, user.id === me && el("small", {}, " (you)")))),
     ...(users.length > 0 && more > 0 ? [el("li", {}, el("small", {}, `and ${more} more`))] : []),
   );
 }
