@@ -59,8 +59,14 @@ class Histories:
         )
         if (ref := next(asked, None)) is not None:
             one = self._questions.pop(ref)
-            if not one.answer.done():
-                one.answer.set_result(History(tuple(older_messages(payload)), payload["hasMoreMessages"]))
+            if one.answer.done():
+                return
+            try:
+                page = History(tuple(older_messages(payload)), payload["hasMoreMessages"])
+            except (KeyError, TypeError, AttributeError):
+                one.answer.set_exception(Internal("the page makes no sense"))
+                raise
+            one.answer.set_result(page)
 
     def refused(self, ref: str | None, fault: ChatError) -> bool:
         """Take an `error`; return whether it answers a question."""

@@ -55,8 +55,13 @@ class Presences:
         look = self._looks.get(room_id)
         if look is None:
             look = self._looks[room_id] = asyncio.ensure_future(self._read_elsewhere(room_id))
-            look.add_done_callback(lambda _look: self._looks.pop(room_id))
+            look.add_done_callback(lambda look: self._looked(room_id, look))
         return await asyncio.shield(look)  # who asked first may be gone by then
+
+    def _looked(self, room_id: str, look: asyncio.Future[Presence]) -> None:
+        del self._looks[room_id]
+        if not look.cancelled():
+            look.exception()  # asked for here, as whoever would be told may be gone
 
     async def _read_elsewhere(self, room_id: str) -> Presence:
         [elsewhere] = await self._registry.presence([room_id], without=self._membership.incarnation)

@@ -205,8 +205,10 @@ class Transport(asyncio.Protocol):
 
     def ping(self) -> None:
         """Ask whether the client is still there; close when it did not answer the last two times."""
-        if self.session is None or self._held_back or self._unread:
-            return  # its answer would wait unread
+        if self.session is None:
+            return
+        if (self._held_back or self._unread) and self.unsent_bytes <= BUFFERED_BYTES:
+            return  # its answer would wait unread, and it is not the client that is waited for
         if self.unanswered >= MISSED_PINGS:
             self.fail(CloseCode.INTERNAL_ERROR, "ping timeout")
             if self._tcp is not None:

@@ -68,7 +68,7 @@ def guard(max_requests: int) -> Middleware:
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:  # aiohttp gives it by that name
         nonlocal in_flight
         if request.path in health.PATHS:
-            return await handler(request)
+            return await _answered(request, handler)
         began = time.monotonic()
         in_flight += 1
         IN_FLIGHT.set(in_flight)

@@ -168,7 +168,9 @@ async function older(room) {
   room.loading = true;
   messages.schedule();
   try {
-    const page = await chat.history(room.id, { before: room.oldestId });
+    const before = room.oldestId;
+    const page = await chat.history(room.id, { before });
+    if (room.oldestId !== before) return; // it was trimmed meanwhile: the page would stand before a gap
     room.addOlder(page.messages, (one) => one.user.id === me());
     room.hasMore = page.hasMore;
   } catch {

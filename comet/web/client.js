@@ -337,7 +337,7 @@ export class ChatClient {
   /** @param {any} payload */
   #onHistory(payload) {
     const hasMore = payload.hasMoreMessages === true;
-    this.#histories.answer(payload.roomId, { messages: messagesOf(payload, true), hasMore });
+    this.#histories.answer(payload.roomId, () => ({ messages: messagesOf(payload, true), hasMore }));
   }
 
   /** @param {any} payload */

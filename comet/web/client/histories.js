@@ -7,6 +7,7 @@
  *   `asked`: on the present connection, and not refused since; `over`: nobody waits for it
  */
 
+import { ChatError } from "./errors.js";
 import { promised } from "./promised.js";
 
 export class Histories {
@@ -41,12 +42,17 @@ export class Histories {
     }
   }
 
-  /** Take a page: the answer to the first that was asked for this room. @param {string} room @param {any} page */
-  answer(room, page) {
+  /** Take a page, read by `read`: the answer to the first that was asked for this room. @param {string} room @param {() => any} read */
+  answer(room, read) {
     const first = [...this.#questions.values()].find((one) => one.asked && one.payload.roomId === room);
     if (!first) return;
     this.#questions.delete(first.payload.ref);
-    first.resolve(page);
+    try {
+      first.resolve(read());
+    } catch (fault) {
+      first.reject(new ChatError("internal", "the page makes no sense"));
+      throw fault;
+    }
   }
 
   /** Take an error, if it answers a question. @param {string} ref @param {Error} fault @param {boolean} passing */

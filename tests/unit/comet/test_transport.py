@@ -27,6 +27,11 @@ class Tcp:
         self.written = b""
         self.closed = False
         self.reading = True
+        self.unsent = 0
+
+    def get_write_buffer_size(self) -> int:
+        """As asyncio's transports have it."""
+        return self.unsent
 
     def set_write_buffer_limits(self, *, high: int) -> None:
         """As asyncio's transports have it."""
@@ -217,3 +222,14 @@ async def test_while_nothing_is_read_no_answer_is_expected() -> None:
     transport.resume_reading()
     transport.ping()
     assert tcp.written != written
+
+
+def test_who_is_waited_for_is_given_up_like_any_other() -> None:
+    """Nothing is read from it because it takes nothing: a client that is gone would hold its session for ever."""
+    transport, _session, tcp = connect()
+    transport.data_received(REQUEST)
+    tcp.unsent = 1_000_000
+    transport.pause_reading()
+    for _ in range(3):
+        transport.ping()
+    assert tcp.closed
