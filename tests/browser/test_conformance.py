@@ -7,13 +7,12 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from playwright.async_api import Browser
 
-from chatroom.bench.free_ports import free_port
-from tests.conformance.scenario import Case, Run, cases
+from tests.conformance.scenario import Case, Run, each_case
 from tests.conformance.subjects import JavaScript
 from tests.support.scripted_server import scripted_server
+from tests.support.served import served
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,21 +27,8 @@ globalThis.ask = subject(say);
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def origin() -> AsyncIterator[str]:
     """Where a page is that knows the client and the subject."""
-
-    async def page(_request: web.Request) -> web.Response:
-        return web.Response(text=PAGE, content_type="text/html")
-
-    app, port = web.Application(), free_port()
-    app.router.add_get("/", page)
-    for folder in FOLDERS:
-        app.router.add_static(f"/{folder}", ROOT / folder)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        await runner.cleanup()
+    async with served(PAGE, {f"/{folder}": ROOT / folder for folder in FOLDERS}) as url:
+        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -63,7 +49,7 @@ async def in_chromium(chromium: Browser, origin: str) -> AsyncIterator[JavaScrip
     await page.close()
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
+@each_case
 async def test_the_client_does_what_the_table_says_in_a_browser(case: Case, in_chromium: JavaScript) -> None:
     """Each step in turn."""
     async with scripted_server() as server, in_chromium.client() as client:

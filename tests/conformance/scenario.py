@@ -75,6 +75,9 @@ def _filled(part: Any, chosen: dict[str, Any]) -> Any:
     return chosen.get(part, part) if isinstance(part, str) else part
 
 
+each_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
+
+
 class Run:
     """One case with one client."""
 

@@ -7,11 +7,10 @@ import pytest
 import pytest_asyncio
 
 from tests.conformance import subjects
-from tests.conformance.scenario import Case, Run, cases
+from tests.conformance.scenario import Case, Run, each_case
 from tests.support.scripted_server import scripted_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-each_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,12 +2,8 @@
 
 import asyncio
 import json
-import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import pytest
@@ -17,6 +13,7 @@ from chatroom.bench.redis_server import RedisServer
 from protos.job_pb2 import PushMsg
 from tests.conftest import StackMaker
 from tests.support.eventually import eventually
+from tests.support.frozen import frozen
 from tests.support.kafka_reader import push_msgs
 from tests.support.metrics import asample, until_sample
 from tests.support.plain_client import PlainClient, plain_client
@@ -25,16 +22,6 @@ from tests.support.stack import Stack
 ROOM = "room_1"
 DELIVERIES = "comet_deliveries_total"
 PATIENCE_S = 60.0
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Freeze a program while inside."""
-    os.kill(pid, SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, SIGCONT)
 
 
 def ask(url: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGKILL
 from typing import Any
 
 import psutil
@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from chatroom.bench.kafka_server import KafkaServer
 from protos.job_pb2 import PushMsg
 from tests.conftest import StackMaker
+from tests.support.frozen import freeze
 from tests.support.kafka_reader import push_msgs
 from tests.support.metrics import asample, until_sample
 from tests.support.plain_client import PlainClient, plain_client
@@ -134,7 +135,7 @@ async def test_each_path_alone_is_enough(make_stack: StackMaker, own_kafka: Kafk
         assert await asample(url, DELIVERIES, path="push", result="delivered") == 1
         await server.acl_setuser("default", commands=["+publish"])
 
-        os.kill(own_kafka.pid, SIGSTOP)
+        freeze(own_kafka.pid)
         try:
             await alice.send(room, "by PubSub")
             await bob.until_contents(room, ["over both", "by push", "by PubSub"])

@@ -1,13 +1,11 @@
 """A scene to be watched: a whole stack, Prometheus beside it, clients in rooms, and the ledger of what they did."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
 
 import aiohttp
 from redis.asyncio import Redis
@@ -17,6 +15,7 @@ from common import ids, keys
 from tests.conftest import StackMaker
 from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
+from tests.support.frozen import frozen
 from tests.support.logic_gate import BAD, LogicGate
 from tests.support.metrics import asample, until_sample
 from tests.support.prometheus import Prometheus
@@ -162,12 +161,8 @@ class Scene:
     @asynccontextmanager
     async def comet_frozen(self) -> AsyncIterator[None]:
         """Freeze Comet while inside."""
-        pid = self.pids["comet"]
-        os.kill(pid, SIGSTOP)
-        try:
+        with frozen(self.pids["comet"]):
             yield
-        finally:
-            os.kill(pid, SIGCONT)
 
     async def settle(self) -> None:
         """Wait until all is where it belongs and nothing moves any more."""

@@ -14,6 +14,7 @@ from chatroom.bench.redis_server import RedisServer
 from tests.chaos.proxy import Proxy
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
+from tests.support.frozen import freeze
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -37,7 +38,7 @@ async def away(how: str, redis: RedisServer, proxy: Proxy) -> AsyncIterator[None
         yield
         await asyncio.to_thread(redis.start)
     elif how == "frozen":
-        os.kill(redis.pid, signal.SIGSTOP)
+        freeze(redis.pid)
         try:
             yield
         finally:

@@ -1,10 +1,8 @@
 """SIGTERM: the node leaves in order and in time, whatever hangs, and its clients lose nothing."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from common.registry import Registry
 from tests.support.comet_program import CometProgram
 from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
+from tests.support.frozen import frozen
 from tests.support.logic_standin import LogicStandin, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -25,16 +24,6 @@ ROOM = "room_1"
 DRAIN_S = 4.0
 AMPLE_DRAIN_S = 12.0  # where what ran out of time would be refused, which a busy machine must not bring about
 CLIENTS = 40
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Freeze a program while inside."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from common.store import Limits, Store
 from protos.job_pb2 import PushMsg
 from tests.support.comet_node import CometNode
 from tests.support.eventually import eventually
+from tests.support.frozen import freeze
 from tests.support.kafka_reader import push_msgs
 from tests.support.logic_standin import LogicStandin, Sends, serving, statuses
 from tests.support.metrics import asample
@@ -178,7 +179,7 @@ async def test_a_node_stopped_past_its_lease_under_load_forwards_nothing_more_wh
         incarnation = await _the_only_node(ground)
         load = asyncio.create_task(ground.writer.keep_on())
         await eventually(lambda: len(ground.logic.names) > 10)
-        os.kill(stopped.pid, signal.SIGSTOP)
+        freeze(stopped.pid)
         await _presumed_dead(ground, incarnation)
         other = CometNode(ground.url, forward_url=f"{ground.logic.url}/other")
         await other.start()
@@ -209,7 +210,7 @@ async def test_a_node_stopped_with_a_post_in_flight_removes_nothing_when_it_wake
         ground.logic.open.clear()
         await ground.writer.say()
         await eventually(lambda: ground.logic.names == ["stopped"])
-        os.kill(stopped.pid, signal.SIGSTOP)
+        freeze(stopped.pid)
         await _presumed_dead(ground, incarnation)
         ground.logic.open.set()
         await eventually(lambda: ground.logic.taken)
@@ -247,7 +248,7 @@ async def test_a_node_stopped_with_a_batch_already_read_posts_nothing_of_it_when
         await ground.known("stopped")
         incarnation = await _the_only_node(ground)
         await eventually(lambda: _reading(ground.redis), "the node waits for the first entry")
-        os.kill(stopped.pid, signal.SIGSTOP)
+        freeze(stopped.pid)
         await ground.writer.say()
         assert not await _reading(ground.redis), "Redis has answered the sleeper"
         await _presumed_dead(ground, incarnation)

@@ -18,6 +18,7 @@ from common.errors import Overloaded, Unavailable
 from common.store import Store
 from tests.integration.common.appends import ALICE, BOB, ROOM, contents, settled
 from tests.integration.common.conftest import open_store
+from tests.support.frozen import freeze
 
 
 def total(name: str, **labels: str) -> float:
@@ -247,7 +248,7 @@ async def test_what_has_no_time_left_is_refused(own_redis: RedisServer) -> None:
     """A service that must stop gives up what Redis, frozen, does not answer; drain() returns once it is done with."""
     async with open_store(own_redis.url, append_timeout_s=1) as store:
         await store.append(ROOM, ALICE, ["first"])
-        os.kill(own_redis.pid, signal.SIGSTOP)
+        freeze(own_redis.pid)
         try:
             waiting = [store.append(ROOM, ALICE, [str(i)]) for i in range(3)]
             await asyncio.sleep(0)  # the first is in flight

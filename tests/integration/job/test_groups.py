@@ -13,6 +13,7 @@ from protos.job_pb2 import PushMsg
 from tests.integration.job.comets import Comet
 from tests.integration.job.conftest import JobProgram, Nodes, Produce, StartJob
 from tests.support.eventually import eventually
+from tests.support.frozen import freeze
 
 ROOM = PushMsg.ROOM
 
@@ -86,7 +87,7 @@ async def test_a_job_that_was_thrown_out_while_it_was_frozen_commits_over_nobody
     for partition in range(PARTITIONS):
         await _send(produce, 6, 5, partition)
     await one.until_called()
-    os.kill(first.pid, signal.SIGSTOP)
+    freeze(first.pid)
     try:
         one.stuck.clear()
         await second.up()

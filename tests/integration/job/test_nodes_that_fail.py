@@ -16,6 +16,7 @@ from protos.job_pb2 import PushMsg
 from tests.chaos.proxy import Proxy
 from tests.integration.job.comets import Comet, HalfOpen
 from tests.integration.job.conftest import Nodes, Produce, StartJob
+from tests.support.frozen import freeze
 
 ROOM = PushMsg.ROOM
 FAULTS = ["stuck", "unreachable", "killed", "frozen", "blackholed"]
@@ -57,8 +58,9 @@ class Bad:
         await asyncio.to_thread(program.start)
         self._stack.push_async_callback(asyncio.to_thread, program.kill)
         await self._nodes.register("bad", f"127.0.0.1:{port}", ["r"])
-        signum = signal.SIGKILL if fault == "killed" else signal.SIGSTOP
-        return _calling(lambda: os.kill(program.pid, signum))
+        if fault == "killed":
+            return _calling(lambda: os.kill(program.pid, signal.SIGKILL))
+        return _calling(lambda: freeze(program.pid))
 
 
 def _calling(strike: Callable[[], object]) -> Break:

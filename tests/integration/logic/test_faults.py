@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from itertools import zip_longest
 
 import aiohttp
@@ -13,7 +11,6 @@ import redis.asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
 from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.program import Program
 from chatroom.bench.redis_server import RedisServer
 from common import keys
 from common.ids import shard_of
@@ -21,22 +18,13 @@ from logic.replies import Error
 from protos.job_pb2 import PushMsg
 from tests.integration.logic.running import Answer, Logic, Topic, backend_send, comet_send, running, settings_of
 from tests.support.eventually import eventually
+from tests.support.frozen import frozen
 from tests.support.metrics import asample, until_sample
 
 
 def _is_refusal(answer: Answer, code: str = "unavailable") -> bool:
     error = Error.model_validate(answer.json)
     return (answer.status, error.code) == (503, code) and int(answer.headers["Retry-After"]) > 0
-
-
-@contextmanager
-def _frozen(program: Program) -> Iterator[None]:
-    """Let a server hang while inside, its connections open."""
-    os.kill(program.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(program.pid, signal.SIGCONT)
 
 
 async def test_with_kafka_stopped_everything_is_503_and_nothing_is_stored_until_it_returns(
@@ -77,7 +65,7 @@ async def test_a_kafka_that_hangs_gives_503_with_the_ref_and_a_retry_gets_the_fi
     topic = await asyncio.to_thread(own_kafka.create_topic)
     patient = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "0.5", "LOGIC_CHECK_SECONDS": "3", "LOGIC_CHECK_TIMEOUT_SECONDS": "1"}
     async with running(settings_of(own_kafka, topic, redis_url, **patient)) as logic:
-        with _frozen(own_kafka):
+        with frozen(own_kafka.pid):
             refused = await logic.post("/logic/send", backend_send("room", "x"))
             assert _is_refusal(refused)
         ref = refused.json["ref"]
@@ -107,7 +95,7 @@ async def test_a_batch_that_kafka_does_not_take_is_failed_and_what_is_behind_it_
     slow_check = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "0.5", "LOGIC_CHECK_SECONDS": "3"}
     sends = [comet_send("a", 1), comet_send("b", 1), comet_send("a", 2), comet_send("c d", 1), comet_send("a", 3)]
     async with running(settings_of(own_kafka, topic, redis_url, **slow_check)) as logic:
-        with _frozen(own_kafka):
+        with frozen(own_kafka.pid):
             answer = await logic.post("/logic/send/batch", {"sends": sends})
         assert (answer.status, answer.json["status"]) == (200, "partial")
         assert [one["status"] for one in answer.json["results"]] == [
@@ -144,7 +132,7 @@ async def test_under_load_nothing_overtakes_what_kafka_did_not_take(own_kafka: K
                 tasks.create_task(_send_backend(logic, room, seqs, stop))
             for least in (10, 20):
                 await eventually(lambda least=least: min(map(len, acked.values())) >= least)  # type: ignore[misc]
-                with _frozen(own_kafka):
+                with frozen(own_kafka.pid):
                     await _until_failing(logic)
                 await logic.ready()
             await asyncio.wait(forwarding)
@@ -235,10 +223,10 @@ async def test_it_leaves_no_connection_open_although_kafka_hangs_at_its_end(
     """What gives up closing politely closes nevertheless, before Logic ends."""
     topic = await asyncio.to_thread(own_kafka.create_topic)
     hasty = {"LOGIC_CHECK_SECONDS": "30", "LOGIC_PRODUCE_TIMEOUT_SECONDS": "30", "LOGIC_DRAIN_SECONDS": "3"}
-    with ExitStack() as frozen:
+    with ExitStack() as stack:
         async with running(settings_of(own_kafka, topic, redis_url, **hasty)) as logic:
             assert _connections_to(own_kafka)
-            frozen.enter_context(_frozen(own_kafka))
+            stack.enter_context(frozen(own_kafka.pid))
             waiting = asyncio.ensure_future(logic.post("/logic/broadcast", {"body": "x"}))
             metrics = f"http://127.0.0.1:{logic.settings.http_bind_port}/metrics"
             await until_sample(metrics, "logic_produce_waiting_bytes", 1)
@@ -300,7 +288,7 @@ async def test_past_a_bound_requests_are_refused_as_overloaded(own_kafka: KafkaS
     topic = await asyncio.to_thread(own_kafka.create_topic)
     bounds = {"LOGIC_MAX_REQUESTS": "5", "LOGIC_CHECK_SECONDS": "30", "LOGIC_PRODUCE_TIMEOUT_SECONDS": "10"}
     async with running(settings_of(own_kafka, topic, redis_url, **bounds)) as logic:
-        with _frozen(own_kafka):
+        with frozen(own_kafka.pid):
             waiting = [asyncio.ensure_future(logic.post("/logic/send", comet_send(f"room_{n}", 1))) for n in range(5)]
             refused = await _until_overloaded(logic)
             assert _is_refusal(refused, "overloaded")
@@ -326,7 +314,7 @@ async def test_past_the_queues_bytes_sends_are_refused_as_overloaded(own_kafka: 
         "LOGIC_PRODUCE_TIMEOUT_SECONDS": "10",
     }
     async with running(settings_of(own_kafka, topic, redis_url, **bounds)) as logic:
-        with _frozen(own_kafka):
+        with frozen(own_kafka.pid):
             waiting = asyncio.ensure_future(logic.post("/logic/broadcast", {"body": "x" * 70_000}))
             metrics = f"http://127.0.0.1:{logic.settings.http_bind_port}/metrics"
             await until_sample(metrics, "logic_produce_waiting_bytes", 70_000)

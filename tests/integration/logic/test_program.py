@@ -22,6 +22,7 @@ from chatroom.guard import Guard
 from common import keys
 from tests.integration.logic.running import Topic, backend_send, comet_send
 from tests.support.eventually import eventually
+from tests.support.frozen import freeze
 from tests.support.metrics import until_sample
 
 EXIT_TIMEOUT_S = 30.0
@@ -113,7 +114,7 @@ async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
     program = LogicProgram(guard, tmp_path, settings | own | patient)
     await asyncio.to_thread(program.start)
     async with aiohttp.ClientSession(program.url) as session:
-        os.kill(own_kafka.pid, signal.SIGSTOP)
+        freeze(own_kafka.pid)
         try:
             sent = asyncio.ensure_future(session.post("/logic/send", json=comet_send("room", 1)))
             await until_sample(f"{program.url}/metrics", "logic_produce_waiting_bytes", 1)
@@ -146,7 +147,7 @@ async def test_sigterm_under_load_loses_nothing_that_was_answered_and_answers_no
     acked: dict[str, list[int]] = {f"{kind}-{number}": [] for kind in ("comet", "backend") for number in range(8)}
     loads = [asyncio.ensure_future(_keep_sending(program.url, room, seqs)) for room, seqs in acked.items()]
     await eventually(lambda: min(map(len, acked.values())) > 20)
-    os.kill(own_kafka.pid, signal.SIGSTOP)
+    freeze(own_kafka.pid)
     try:
         await until_sample(f"{program.url}/metrics", "logic_requests_in_flight", len(loads))
         ended = asyncio.ensure_future(asyncio.to_thread(program.end))
@@ -200,7 +201,7 @@ async def test_a_drain_ends_in_time_although_kafka_never_answers(
     program = LogicProgram(guard, tmp_path, settings | own | hasty)
     await asyncio.to_thread(program.start)
     async with aiohttp.ClientSession(program.url) as session:
-        os.kill(own_kafka.pid, signal.SIGSTOP)
+        freeze(own_kafka.pid)
         try:
             sent = asyncio.ensure_future(session.post("/logic/send", json=comet_send("room", 1)))
             await until_sample(f"{program.url}/metrics", "logic_produce_waiting_bytes", 1)
