@@ -36,7 +36,7 @@ chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker 
 	@$(BIN)/python -m tests.chaos mutants $(ARGS)
 
 bench: $(VENV)/.installed ## Measure cost and speed against baselines, on real Redis and Apache Kafka (options: ARGS="--quick")
-	@$(BIN)/chatroom bench all $(ARGS)
+	@$(BIN)/python -m bench all $(ARGS)
 
 lint: $(VENV)/.installed ## Check style, types, imports, generated code and Prometheus's rules
 	@$(BIN)/ruff check .

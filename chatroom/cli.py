@@ -11,7 +11,7 @@ import click
 
 from chatroom import usage
 from chatroom.config import Options, with_environ
-from chatroom.folder import USUAL
+from chatroom.up.folder import USUAL
 
 _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 
@@ -31,7 +31,7 @@ class _Commands(usage.Group):
         """Return a command by its name."""
         if cmd_name not in _ELSEWHERE:
             return super().get_command(ctx, cmd_name)
-        found: click.Command = getattr(importlib.import_module(f"chatroom.{cmd_name}"), cmd_name)
+        found: click.Command = getattr(importlib.import_module(f"chatroom.commands.{cmd_name}"), cmd_name)
         return found
 
 
@@ -87,7 +87,7 @@ def up(**options: Any) -> None:  # noqa: ANN401 - click has given each its type
     Starts Redis and a Kafka-compatible broker (both embedded, unless you name your own), then Comet, Logic and Job,
     each in a process of its own. Ctrl-C stops everything; a second one kills it.
     """
-    from chatroom.up import run  # noqa: PLC0415 - only this command needs all of it
+    from chatroom.up.run import run  # noqa: PLC0415 - only this command needs all of it
 
     sys.exit(run(with_environ(Options(**options))))
 
@@ -106,14 +106,3 @@ def _service(name: str, about: str) -> Callable[..., None]:
 _service("comet", "Run Comet alone, the WebSocket gateway.")
 _service("logic", "Run Logic alone, the HTTP interface.")
 _service("job", "Run Job alone, Kafka's consumers.")
-
-
-@main.command(
-    add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def bench(arguments: tuple[str, ...]) -> None:
-    """Measure what the product costs and how fast it is."""
-    from chatroom.bench.cli import group  # noqa: PLC0415 - only this command needs all of it
-
-    group().main(list(arguments), prog_name="chatroom bench")

@@ -15,10 +15,10 @@ from typing import Any, Protocol, TypeVar
 import hypothesis
 import pytest
 
-from chatroom.bench.apache_kafka import MissingProgram
-from chatroom.bench.kafka_server import ApacheKafka, EmbeddedKafka, KafkaServer
-from chatroom.bench.redis_server import RedisServer
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
+from testbed.apache_kafka import MissingProgram
+from testbed.kafka_server import ApacheKafka, EmbeddedKafka, KafkaServer
+from testbed.redis_server import RedisServer
 from tests.support import compose
 from tests.support.stack import Stack
 

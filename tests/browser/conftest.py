@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
-from chatroom.bench.redis_server import RedisServer
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
+from testbed.redis_server import RedisServer
 from tests.browser.window import Window
 from tests.support.comet_program import CometProgram
 

@@ -3,8 +3,8 @@
 import pytest
 from playwright.async_api import Browser, expect
 
-from chatroom.bench.kafka_server import KafkaServer
 from logic.routes import ROUTES
+from testbed.kafka_server import KafkaServer
 from tests.integration.logic.running import running, settings_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -12,7 +12,7 @@ from typing import Final
 import click
 import uvloop
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.chaos import hunt as hunting
 from tests.chaos import run as running
 from tests.chaos.faults import KINDS, possible_kinds

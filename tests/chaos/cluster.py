@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.kafka_server import ApacheKafka
-from chatroom.bench.redis_server import RedisServer
-from chatroom.bench.service import Service
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
+from testbed.kafka_server import ApacheKafka
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
+from testbed.service import Service
 from tests.chaos import slow_fsync
 from tests.chaos.parts import READY_TIMEOUT_S, Mutant, NotReady, Part
 from tests.chaos.proxy import Proxy

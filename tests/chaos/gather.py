@@ -18,10 +18,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from google.protobuf.message import DecodeError
 
-from chatroom.bench.apache_kafka import POM
 from common import keys
 from common.redis_client import REDIS_FAULTS, connect
 from protos.job_pb2 import PushMsg
+from testbed.apache_kafka import POM
 from tests.chaos.evidence import Evidence, Produced
 
 STEP_TIMEOUT_S: Final = 10.0  # for any one answer

@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.chaos import strikes
 from tests.chaos.evidence import Evidence
 from tests.chaos.stage import Demand, Stage, staged

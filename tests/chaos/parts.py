@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from chatroom.bench.program import Program
-from chatroom.bench.service import Service
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
+from testbed.program import Program
+from testbed.service import Service
 
 ROOT: Final = Path(__file__).parents[2]
 READY_TIMEOUT_S: Final = 60.0

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Patch
 
-from chatroom.bench.pictures import PALE, STYLE
+from bench.report.pictures import PALE, STYLE
 from tests.chaos.evidence import Evidence, Struck
 
 ROW_S: Final = 180

@@ -8,7 +8,7 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
-from chatroom.bench.free_ports import free_port
+from testbed.ports import free_port
 from tests.chaos.link import Faults, Link
 
 LOOPBACK: Final = "127.0.0.1"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from chatroom.bench import machine
+from bench.report import machine
 from tests.chaos import picture
 from tests.chaos.checker import RULES
 from tests.chaos.evidence import Evidence

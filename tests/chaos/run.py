@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.chaos import report
 from tests.chaos.faults import KINDS
 from tests.chaos.gather import versions

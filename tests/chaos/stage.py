@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.chaos.checker import check
 from tests.chaos.cluster import GROUP, TOPIC, Cluster
 from tests.chaos.evidence import Evidence, Struck

@@ -18,7 +18,6 @@ from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from chatroom.bench.free_ports import free_port
 from common import keys, redis_client
 from common.backoff import Backoff
 from common.envelope import parse_burst
@@ -26,6 +25,7 @@ from common.redis_client import REDIS_FAULTS
 from common.registry import Node, Presence, Registry
 from protos import comet_pb2, comet_pb2_grpc
 from protos.protocol_pb2 import Proto
+from testbed.ports import free_port
 from tests.chaos.evidence import Evidence, Published, Pushed
 
 PATTERN: Final = "chat:{*}:room:*"  # every room's channel

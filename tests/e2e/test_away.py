@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.redis_server import RedisServer
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import KafkaServer
+from testbed.redis_server import RedisServer
 from tests.conftest import StackMaker
 from tests.support.eventually import eventually
 from tests.support.frozen import frozen

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from websockets.sync.client import connect
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.support import loops
 from tests.support.documented import ROOT, Shown, example, other_commands, shown
 from tests.support.shell import Shell, normal
@@ -46,7 +46,7 @@ UP: Final = Elsewhere(
 )
 COMPOSE: Final = Elsewhere("tests/e2e/test_compose.py", "with compose.stack(program) as stack")
 CHAT: Final = Elsewhere("tests/integration/chatroom/test_chat.py", "test_two_chat_while_the_server_is_restarted")
-BENCH: Final = "tests/integration/chatroom/bench/test_comet_parts.py"
+BENCH: Final = "tests/integration/bench/test_comet_parts.py"
 
 ELSEWHERE: Final = {
     "make up": UP,
@@ -63,9 +63,9 @@ ELSEWHERE: Final = {
     "make chaos-mutants": Elsewhere(
         "tests/unit/chaos/test_mutants.py", "mutants.MUTANTS", "python -m tests.chaos mutants"
     ),
-    "make bench": Elsewhere(BENCH, "def test_fanout", "chatroom bench all"),
+    "make bench": Elsewhere(BENCH, "def test_fanout", "python -m bench all"),
     'make bench ARGS="--quick --out .cache/bench"': Elsewhere(
-        BENCH, "def test_fanout", "chatroom bench all --quick --out .cache/bench"
+        BENCH, "def test_fanout", "python -m bench all --quick --out .cache/bench"
     ),
     "docker compose": COMPOSE,
     "docker compose up": COMPOSE,

@@ -16,8 +16,8 @@ import psutil
 import redis
 from redis.asyncio import Redis
 
-from chatroom.bench.kafka_server import KafkaServer
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import KafkaServer
 from tests.conftest import StackMaker
 from tests.support.frozen import freeze
 from tests.support.kafka_reader import push_msgs

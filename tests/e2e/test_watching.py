@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.conftest import StackMaker
 from tests.support.account import FROZEN, Account, Expected, Moment, Shown, overview, services
 from tests.support.dashboards import DASHBOARDS

@@ -11,11 +11,11 @@ from grpc import aio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from chatroom.bench.free_ports import free_port
 from comet.app import Comet
 from comet.config import Settings
 from common.lifecycle import Stop
 from protos import comet_pb2_grpc
+from testbed.ports import free_port
 from tests.support.comet_settings import comet_settings
 from tests.support.plain_client import TIMEOUT_S, PlainClient
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.program import Program
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
+from testbed.ports import free_port
+from testbed.program import Program
 
 _OURS = ("CHAT_", "COMET_", "LOGIC_", "JOB_")
 

@@ -10,7 +10,7 @@ from signal import SIGINT
 from types import TracebackType
 from typing import Self
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 
 TIMEOUT_S = 30.0
 _OURS = ("CHAT_", "COMET_", "LOGIC_", "JOB_", "CHATROOM_")

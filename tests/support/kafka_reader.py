@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from chatroom.bench.kafka_server import PARTITIONS
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import PARTITIONS
 
 
 async def push_msgs(

@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from chatroom.bench.free_ports import free_port
+from testbed.ports import free_port
 
 PATH = "/logic/send/batch"
 BAD = "refuse me"  # a message with this content is refused for good

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from chatroom.bench.free_ports import free_port
+from testbed.ports import free_port
 
 Sends = list[dict[str, Any]]
 Answer = tuple[int, Any]

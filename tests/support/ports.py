@@ -1,18 +1,18 @@
-"""Ports for tests that need more than a free one (chatroom/bench/free_ports.py): neighbours, and those to stay off."""
+"""Ports for tests that need more than a free one (testbed/ports.py): neighbours, and those to stay off."""
 
 import contextlib
 import functools
 import socket
 from collections.abc import Sequence
 
-from chatroom.bench.free_ports import hold
+from testbed.ports import hold
 
 _tokens: list[socket.socket] = []
 
 
 @functools.cache
 def leave_usual_ports(*ports: int) -> None:
-    """Keep the stacks of this run off these ports (see `chatroom.ports.Claims`): another test may publish them.
+    """Keep the stacks of this run off these ports (see `chatroom.up.ports.Claims`): another test may publish them.
 
     Every xdist worker holds the tokens, so the last one that runs still does.
     """

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.program import Program
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
+from testbed.ports import free_port
+from testbed.program import Program
 from tests.support.eventually import eventually
 from tests.support.promtool import MISSING, PROMETHEUS, found
 

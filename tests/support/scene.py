@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 from redis.asyncio import Redis
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from common import ids, keys
 from tests.conftest import StackMaker
 from tests.support.crowd import RawClient, crowd

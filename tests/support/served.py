@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from chatroom.bench.free_ports import free_port
+from testbed.ports import free_port
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.support.commands import TIMEOUT_S, environ
 from tests.support.documented import INTERRUPTED, Shown
 from tests.support.stack import Stack

@@ -14,11 +14,11 @@ from typing import Self
 
 import psutil
 
-from chatroom import embedded
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.redis_server import RedisServer
-from chatroom.guard import Guard
+from chatroom.up import embedded
+from chatroom.up.guard import Guard
+from testbed.kafka_server import KafkaServer
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
 from tests.support.loops import wait_until
 from tests.support.ports import free_base, leave_usual_ports
 

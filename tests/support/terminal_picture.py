@@ -5,10 +5,10 @@ import re
 import tempfile
 from pathlib import Path
 
-from chatroom.bench.redis_server import RedisServer
 from chatroom.client import ChatClient
-from chatroom.guard import Guard
 from chatroom.terminal.app import ChatApp
+from chatroom.up.guard import Guard
+from testbed.redis_server import RedisServer
 from tests.support.comet_program import CometProgram
 from tests.support.eventually import eventually
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chatroom.bench.free_ports import free_port
+from testbed.ports import free_port
 from tests.chaos.link import WAITING_BYTES
 from tests.chaos.proxy import Proxy
 from tests.support.eventually import eventually

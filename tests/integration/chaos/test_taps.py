@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 from grpc import aio
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import keys, redis_client
 from common.envelope import User
 from common.errors import ChatError
@@ -16,6 +15,7 @@ from common.registry import LIFE_S, Registry
 from common.store import Store
 from protos import comet_pb2, comet_pb2_grpc
 from protos.protocol_pb2 import Proto
+from testbed.redis_server import RedisServer
 from tests.chaos.evidence import Evidence, Pushed
 from tests.chaos.histories import read_history
 from tests.chaos.taps import PubSubTap, PushTap

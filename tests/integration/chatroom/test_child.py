@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import pytest
 
-from chatroom.child import MAX_CRASHES, Child, Shared, Spec
-from chatroom.guard import Guard
-from chatroom.output import Console
 from chatroom.probes import NoAnswer
+from chatroom.up.child import MAX_CRASHES, Child, Shared, Spec
+from chatroom.up.guard import Guard
+from chatroom.up.output import Console
 from common.backoff import Backoff
 from common.errors import StartupError
 

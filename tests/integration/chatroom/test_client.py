@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import jwt
 import pytest
 
-from chatroom.bench.redis_server import RedisServer
 from chatroom.client import Ack, ChatClient, Disconnected, Hole, Message, Position, Presence
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from common.errors import TooLarge
+from testbed.redis_server import RedisServer
 from tests.support.comet_program import CometProgram
 
 TIMEOUT_S = 30.0

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from chatroom.bench.free_ports import free_port
 from chatroom.client import (
     ChatClient,
     Connected,
@@ -24,6 +23,7 @@ from chatroom.client import (
     System,
 )
 from common.errors import BadRequest, ChatError, Forbidden, TooLarge
+from testbed.ports import free_port
 from tests.support.scripted_server import Peer, ScriptedServer, scripted_server
 
 TIMEOUT_S = 10.0

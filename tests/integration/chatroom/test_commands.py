@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.kafka_server import KafkaServer, run_aside
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import KafkaServer, run_aside
+from testbed.ports import free_port
 from tests.support.comet_program import CometProgram
 from tests.support.commands import Following, chatroom, environ
 from tests.support.stack import Stack

@@ -5,8 +5,8 @@ import asyncio
 import redis.asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.redis_server import RedisServer
+from testbed.kafka_server import KafkaServer
+from testbed.redis_server import RedisServer
 
 
 async def test_redis_puts_every_write_on_disk_before_it_answers_and_evicts_nothing(redis_url: str) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.integration.chatroom.conftest import UpMaker
 from tests.support.stack import Stack, wait_gone
 

@@ -11,10 +11,10 @@ import pytest
 import redis
 from aiokafka.admin import AIOKafkaAdminClient
 
-from chatroom import folder
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.redis_server import RedisServer
+from chatroom.up import folder
+from testbed.kafka_server import KafkaServer
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer
 from tests.integration.chatroom.conftest import UpMaker
 from tests.support.stack import Stack, wait_gone
 

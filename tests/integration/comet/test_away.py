@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from chatroom.bench.redis_server import RedisServer
+from testbed.redis_server import RedisServer
 from tests.chaos.proxy import Proxy
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import REGISTRY
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from chatroom.bench.redis_server import RedisServer
 from comet.transport import PING
+from testbed.redis_server import RedisServer
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
 

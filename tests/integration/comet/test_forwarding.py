@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import ids, keys
+from testbed.redis_server import RedisServer
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
 from tests.support.logic_standin import Answer, LogicStandin, Sends, all_well, serving, statuses

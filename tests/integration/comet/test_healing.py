@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import REGISTRY
 
-from chatroom.bench.redis_server import RedisServer
+from testbed.redis_server import RedisServer
 from tests.chaos.proxy import Proxy
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosed
 from yarl import URL
 
-from chatroom.bench.redis_server import RedisServer
 from comet import page
 from common.errors import StartupError
+from testbed.redis_server import RedisServer
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
 from tests.support.metrics import asample

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from comet import memory
 from comet.gateway import OTHER_FILES, TOLD_SOCKETS
 from tests.support.comet_node import running

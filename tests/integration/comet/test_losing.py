@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import ids, keys
 from common.positions import Position
+from testbed.redis_server import RedisServer
 from tests.support import aof
 from tests.support.comet_node import running
 from tests.support.room_client import RoomClient

@@ -9,9 +9,9 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import ids, keys
 from common.registry import Registry
+from testbed.redis_server import RedisServer
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
 

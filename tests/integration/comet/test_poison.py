@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.service import Service
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from common import ids, keys
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import KafkaServer
+from testbed.service import Service
 from tests.support.comet_node import running
 from tests.support.eventually import eventually
 from tests.support.kafka_reader import push_msgs

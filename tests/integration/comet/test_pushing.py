@@ -14,11 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import REGISTRY
 
-from chatroom.bench.redis_server import RedisServer
 from common import envelope, redis_client
 from common.store import Limits, Store
 from protos.comet_pb2 import BroadcastReq, BroadcastRoomReply, BroadcastRoomReq, PushMsgReq, RoomsReq
 from protos.protocol_pb2 import Proto
+from testbed.redis_server import RedisServer
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from chatroom.bench.redis_server import RedisServer
+from testbed.redis_server import RedisServer
 from tests.support.comet_node import Client, running
 from tests.support.eventually import eventually
 

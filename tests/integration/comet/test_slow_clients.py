@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.support.comet_program import CometProgram
 from tests.support.crowd import RawClient, crowd
 from tests.support.metrics import asample, until_sample

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from common import keys
 from common.registry import Registry
+from testbed.redis_server import RedisServer
 from tests.support.comet_program import CometProgram
 from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually

@@ -16,14 +16,14 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.service import Service
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from common import ids, keys, redis_client
 from common.envelope import User
 from common.store import Limits, Store
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import KafkaServer
+from testbed.ports import free_port
+from testbed.service import Service
 from tests.support.comet_node import CometNode
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze

@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import keys
 from common.append_script import OWN_REF_SECONDS
 from common.envelope import User, parse_burst
 from common.errors import Overloaded, Unavailable
 from common.store import Store
+from testbed.redis_server import RedisServer
 from tests.integration.common.appends import ALICE, BOB, ROOM, contents, settled
 from tests.integration.common.conftest import open_store
 from tests.support.frozen import freeze

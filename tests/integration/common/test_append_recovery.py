@@ -4,10 +4,10 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import redis_client
 from common.errors import Unavailable
 from common.store import Appended, Store
+from testbed.redis_server import RedisServer
 from tests.integration.common.appends import ALICE, ROOM, contents, settled
 from tests.integration.common.conftest import open_store
 from tests.support.eventually import eventually

@@ -10,11 +10,11 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import keys, redis_client
 from common.envelope import User
 from common.outbox import LEASE_MS, Outbox
 from common.store import Store
+from testbed.redis_server import RedisServer
 from tests.integration.common.conftest import open_store
 from tests.support.eventually import eventually
 

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import shards
 from common.envelope import User
 from common.errors import StartupError
 from common.positions import Position
 from common.store import PAGE_BYTES, Store
+from testbed.redis_server import RedisServer
 from tests.integration.common.conftest import open_store
 
 ALICE = User("alice", "Alice")

@@ -3,9 +3,9 @@
 import pytest
 from redis.asyncio import Redis
 
-from chatroom.bench.redis_server import RedisServer
 from common import keys, shards
 from common.errors import StartupError
+from testbed.redis_server import RedisServer
 
 
 async def test_the_first_settles_the_number_and_another_is_refused(redis: Redis) -> None:

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import grpc
 
-from chatroom.bench.free_ports import free_port
 from common import registry
 from protos.comet_pb2 import (
     BroadcastReply,
@@ -21,6 +20,7 @@ from protos.comet_pb2 import (
 )
 from protos.comet_pb2_grpc import CometServicer, add_CometServicer_to_server
 from protos.protocol_pb2 import Proto
+from testbed.ports import free_port
 
 Context = Any
 

@@ -17,13 +17,13 @@ from aiokafka import AIOKafkaProducer
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.program import Program
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from common import redis_client
 from common.registry import Node, Presence, Registry
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import KafkaServer
+from testbed.ports import free_port
+from testbed.program import Program
 from tests.integration.job.comets import Comet
 from tests.support.eventually import eventually
 from tests.support.metrics import asample

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from chatroom.bench.free_ports import free_port
 from common.registry import Node, Presence, Registry
 from protos.job_pb2 import PushMsg
+from testbed.ports import free_port
 from tests.integration.job.conftest import JobProgram, Nodes, Produce, StartJob
 from tests.support.eventually import eventually
 

@@ -6,9 +6,9 @@ from functools import partial
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.redis_server import RedisServer
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import KafkaServer
+from testbed.redis_server import RedisServer
 from tests.integration.job.comets import Comet
 from tests.integration.job.conftest import Nodes, Produce, StartJob
 

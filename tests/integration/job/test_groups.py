@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from chatroom.bench.kafka_server import PARTITIONS, KafkaServer
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import PARTITIONS, KafkaServer
 from tests.integration.job.comets import Comet
 from tests.integration.job.conftest import JobProgram, Nodes, Produce, StartJob
 from tests.support.eventually import eventually

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.service import Service
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from protos.job_pb2 import PushMsg
+from testbed.ports import free_port
+from testbed.service import Service
 from tests.chaos.proxy import Proxy
 from tests.integration.job.comets import Comet, HalfOpen
 from tests.integration.job.conftest import Nodes, Produce, StartJob

@@ -4,10 +4,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.service import Service
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from protos.job_pb2 import PushMsg
+from testbed.ports import free_port
+from testbed.service import Service
 from tests.integration.job.conftest import Nodes, Produce, StartJob
 from tests.support.metrics import asample
 from tests.support.plain_client import plain_client

@@ -6,7 +6,7 @@ import subprocess
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from chatroom.bench.kafka_server import KafkaServer
+from testbed.kafka_server import KafkaServer
 
 GROUP = "job-service-group"
 

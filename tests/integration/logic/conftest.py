@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chatroom.bench.kafka_server import KafkaServer
+from testbed.kafka_server import KafkaServer
 from tests.integration.logic.running import Logic, Topic, running, settings_of
 
 

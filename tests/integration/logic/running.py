@@ -13,12 +13,12 @@ import orjson
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.kafka_server import PARTITIONS, KafkaServer
 from common.lifecycle import Stop
 from logic import app
 from logic.config import Settings
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import PARTITIONS, KafkaServer
+from testbed.ports import free_port
 
 WAIT_S = 20.0
 

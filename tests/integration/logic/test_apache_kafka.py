@@ -5,7 +5,7 @@ import os
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from chatroom.bench.kafka_server import PARTITIONS, KafkaServer
+from testbed.kafka_server import PARTITIONS, KafkaServer
 from tests.integration.logic.running import Logic, Topic, comet_send, running, settings_of
 
 ROOMS = ("a", "b", "c")

@@ -10,12 +10,12 @@ import psutil
 import redis.asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.redis_server import RedisServer
 from common import keys
 from common.ids import shard_of
 from logic.replies import Error
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import KafkaServer
+from testbed.redis_server import RedisServer
 from tests.integration.logic.running import Answer, Logic, Topic, backend_send, comet_send, running, settings_of
 from tests.support.eventually import eventually
 from tests.support.frozen import frozen

@@ -15,11 +15,11 @@ import aiohttp
 import pytest
 import redis
 
-from chatroom.bench.free_ports import free_port
-from chatroom.bench.kafka_server import KafkaServer
-from chatroom.bench.program import Program
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from common import keys
+from testbed.kafka_server import KafkaServer
+from testbed.ports import free_port
+from testbed.program import Program
 from tests.integration.logic.running import Topic, backend_send, comet_send
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze

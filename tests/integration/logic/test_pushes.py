@@ -2,10 +2,10 @@
 
 import json
 
-from chatroom.bench.kafka_server import PARTITIONS
 from logic.kafka import partition_of
 from logic.replies import Pushed
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import PARTITIONS
 from tests.integration.logic.running import Logic, Topic
 
 

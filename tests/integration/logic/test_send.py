@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from chatroom.bench.kafka_server import PARTITIONS
 from common import envelope, keys
 from common.ids import shard_of
 from logic.kafka import partition_of
 from logic.replies import Error, Sent
 from protos.job_pb2 import PushMsg
+from testbed.kafka_server import PARTITIONS
 from tests.integration.logic.running import Logic, Topic, backend_send, comet_send
 
 POSITIONED = {"content": "a", "id": "1-0", "seq": 1, "epoch": 1, "timestamp": 1}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatroom.bench import machine
+from bench.report import machine
 from tests.chaos import picture, report
 from tests.chaos.checker import check
 from tests.chaos.evidence import Evidence, Struck

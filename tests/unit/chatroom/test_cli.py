@@ -15,7 +15,7 @@ def chatroom(*arguments: str, environ: dict[str, str] | None = None) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30, env=environ).stdout
 
 
-@pytest.mark.parametrize("command", ["up", "chat", "tail", "send", "status", "topics", "bench", "bench fanout"])
+@pytest.mark.parametrize("command", ["up", "chat", "tail", "send", "status", "topics"])
 def test_help_has_an_example(command: str) -> None:
     """Of the very command."""
     assert f"Example: chatroom {command}" in chatroom(*command.split(), "-h" if command == "up" else "--help")
@@ -42,8 +42,6 @@ def test_all_commands_are_listed_with_what_they_do() -> None:
         (["tali"], ": No such command 'tali'; see `"),
         (["--wrong"], ": No such option '--wrong'"),
         (["up", "--comets", "0"], " up: Invalid value for '--comets': 0 is not in the range"),
-        (["bench", "fanout", "--burst", "x"], " bench fanout: Invalid value for '--burst'"),
-        (["bench", "fan"], " bench: No such command 'fan'"),
         (["chat"], "needs a terminal: `chatroom tail` and `chatroom send` work without"),
     ],
 )

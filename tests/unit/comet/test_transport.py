@@ -12,8 +12,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from chatroom.bench.kafka_server import run_aside
 from comet.transport import SLICE_BYTES, Transport
+from testbed.kafka_server import run_aside
 from tests.support.crowd import HANDSHAKE
 
 MOST_BYTES = 70_000

@@ -1,0 +1,199 @@
+"""Cost against size: what a message costs as rooms grow, as they get many, over several nodes, and as it gets longer.
+
+One thing changes at a time, at one rate; the slope says what each further member, room, node or byte costs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import click
+
+from bench.cases import evidence
+from bench.cases.rates import median, over, warm_s
+from bench.load.backlogs import growth
+from bench.load.load import Outcome, load
+from bench.load.traffic import TrafficPlan
+from bench.part import Options, Part
+from bench.report.charts import Chart, Series
+from bench.report.measures import Spread
+from bench.report.results import Cell, Result
+from common.errors import StartupError
+from testbed.lab import Lab, Pipeline
+
+NAMES: Final = ("comet", "logic", "job", "redis", "kafka")  # the Comets of several nodes together
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is loaded."""
+
+    rooms: int = 10
+    members: int = 10
+    nodes: int = 1
+    content_bytes: int = 100
+
+
+BASE: Final = Shape()
+# What changes, and to which values; those of `--quick` are the first and the last.
+SIZES: Final[Mapping[str, Sequence[int]]] = {
+    "members": (2, 10, 50, 200),
+    "rooms": (1, 10, 100, 500),
+    "nodes": (1, 2, 3),
+    "content_bytes": (50, 500, 4000),
+}
+ABOUT: Final = {
+    "members": "Members of a room",
+    "rooms": "Rooms",
+    "nodes": "Comet nodes",
+    "content_bytes": "Bytes of a content",
+}
+COLUMNS: Final = (
+    "what changes",
+    "to",
+    "deliveries/msg",
+    "us of CPU/msg",
+    *(f"{name} us/msg" for name in NAMES),
+    "p50 ms",
+    "p99 ms",
+    "others' cores",
+    "keeps up",
+)
+
+
+async def run(lab: Lab, options: Options) -> Result:
+    """Measure each size, as often as asked for."""
+    found: dict[tuple[str, int], list[Outcome]] = {}
+    for nodes in sorted({1, *_sizes("nodes", options)}):
+        async with lab.pipeline(nodes) as pipeline:
+            await measure(lab, pipeline, replace(BASE, nodes=nodes), options, "warm")
+            for k in range(options.repeat):
+                for what, size in _sizes_on(nodes, options):
+                    shape = replace(BASE, **{"nodes": nodes, what: size})
+                    outcome = await measure(lab, pipeline, shape, options, f"{what}{size}-{k}")
+                    found.setdefault((what, size), []).append(outcome)
+                    us = sum(cost_of(name, outcome) for name in NAMES)
+                    options.progress.say(f"size: {what} {size:,}, {k + 1} of {options.repeat}: {us:,.0f} us a message")
+    rows = [_row(what, size, found[what, size]) for what in SIZES for size in _sizes(what, options)]
+    return Result(
+        "size",
+        f"Cost against size, at {options.own['rate']:,.0f} messages a second",
+        COLUMNS,
+        rows,
+        notes=_notes(found, options),
+        charts=[_chart(what, found, options) for what in SIZES],
+    )
+
+
+async def measure(lab: Lab, pipeline: Pipeline, shape: Shape, options: Options, room: str) -> Outcome:
+    """Load a pipeline in that shape."""
+    ports = [one.ws_port for one in pipeline.comets]
+    clients = shape.rooms * max(shape.members, len(ports))
+    plan = TrafficPlan(
+        ports,
+        room,
+        shape.rooms,
+        clients - clients % (len(ports) * shape.rooms),
+        shape.content_bytes,
+        time_all=False,
+        keep=False,
+    )
+    async with load(lab, pipeline, plan) as crowd:
+        outcome = await crowd.run(options.own["rate"], options.seconds, warm_s(options))
+    await evidence.settled(pipeline)
+    return outcome
+
+
+def cost_of(name: str, outcome: Outcome) -> float:
+    """Return what a message costs in us on all nodes of that name together; 0 where that is not known."""
+    return sum(us for one, us in outcome.us_per_message().items() if one.partition("-")[0] == name)
+
+
+def _listed(what: str) -> str:
+    return ",".join(map(str, SIZES[what]))
+
+
+def _sizes(what: str, options: Options) -> Sequence[int]:
+    """Return which sizes to measure. Raises StartupError for what is no list of them."""
+    asked = options.own[what]
+    if asked is None:
+        sizes = SIZES[what]
+        return (sizes[0], sizes[-1]) if options.quick else sizes
+    sizes = [int(one) if one.isdigit() else 0 for one in str(asked).split(",")]
+    if min(sizes) < 1:
+        raise StartupError(f"--{what.replace('_', '-')} must be whole numbers from 1 on by commas, got {asked!r}")
+    return sizes
+
+
+def _sizes_on(nodes: int, options: Options) -> list[tuple[str, int]]:
+    """Return what is measured on a pipeline of so many nodes: all but the nodes themselves on one."""
+    if nodes != 1:
+        return [("nodes", nodes)]
+    one = [("nodes", 1)] if 1 in _sizes("nodes", options) else []
+    return one + [(what, size) for what in SIZES if what != "nodes" for size in _sizes(what, options)]
+
+
+# -- the result ----------------------------------------------------------------------------------------------------
+
+
+def _row(what: str, size: int, outcomes: Sequence[Outcome]) -> list[Cell]:
+    return [
+        what.replace("_", " "),
+        size,
+        Spread.of(one.told["delivered"] / one.told["acked"] for one in outcomes).median,
+        over([sum(cost_of(name, one) for name in NAMES) for one in outcomes]),
+        *(over([cost_of(name, one) for one in outcomes]) for name in NAMES),
+        over([one.age_ms(50) for one in outcomes]),
+        over([one.age_ms(99) for one in outcomes]),
+        median([one.others_cores for one in outcomes]),
+        next((one.verdict.why for one in outcomes if one.verdict.why), "yes"),
+    ]
+
+
+def _points(what: str, name: str, found: Mapping[tuple[str, int], Sequence[Outcome]]) -> list[tuple[float, float]]:
+    return [
+        (size, Spread.of(cost_of(name, one) for one in outcomes).median)
+        for (changed, size), outcomes in sorted(found.items())
+        if changed == what
+    ]
+
+
+def _notes(found: Mapping[tuple[str, int], Sequence[Outcome]], options: Options) -> list[str]:
+    each = {"members": "member", "rooms": "room", "nodes": "node", "content_bytes": "byte"}
+    slopes = [
+        f"{word}: " + ", ".join(f"{name} {growth(_points(what, name, found)):.3g}" for name in NAMES)
+        for what, word in each.items()
+    ]
+    return [
+        (
+            f"Where nothing else is said: {BASE.rooms} rooms of {BASE.members} on one node, contents of "
+            f"{BASE.content_bytes} "
+            f"bytes, {options.own['rate']:,.0f} messages a second. Redis and Kafka are counted where the lab runs them."
+        ),
+        f"Slopes, us of CPU a message for each further one (least squares). {'; '.join(slopes)}.",
+    ]
+
+
+def _chart(what: str, found: Mapping[tuple[str, int], Sequence[Outcome]], options: Options) -> Chart:
+    series = []
+    for name in NAMES:
+        points = _points(what, name, found)
+        series.append(Series(name, [x for x, _ in points], [y for _, y in points]))
+    title = f"CPU of a message against {what.replace('_', ' ')}, {options.own['rate']:,.0f} msg/s"
+    return Chart(f"size_{what}", title, what.replace("_", " "), "us of CPU a message", series, log_x=what != "nodes")
+
+
+PART: Final = Part(
+    "size",
+    "Cost against size: members of a room, number of rooms, nodes, bytes of a message.",
+    "python -m bench size --rate 500 --repeat 1",
+    2.5,
+    run,
+    [
+        click.Option(["--rate"], type=click.FloatRange(10), default=500, show_default=True, help="Messages a second."),
+        *(
+            click.Option([f"--{what.replace('_', '-')}"], metavar="N,N", help=f"{about}.  [default: {_listed(what)}]")
+            for what, about in ABOUT.items()
+        ),
+    ],
+)

@@ -1,0 +1,156 @@
+"""A server and its crowd, ready to be loaded: Comet, or one of the servers that it is held against.
+
+The server has one core for itself; the crowd, Redis and the sink share the other. All stands of a part are there at the
+same time and are loaded by turns, so that a machine that drifts does so for all of them alike.
+"""
+
+import resource
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from bench.load.cores import Cores, busy_seconds, pin
+from bench.load.crowd_connect import Way
+from bench.load.piped import Piped, piped
+from bench.report.measures import Unmeasured, cpu_seconds
+from chatroom.up.ports import LOOPBACK
+from testbed.lab import Lab
+from testbed.service import Service
+
+COMET, BARE, BROADCAST, SERVE = "Comet", "bare joined writes", "websockets.broadcast", "websockets.serve"
+KINDS: Final = {BARE: "bare", BROADCAST: "broadcast", SERVE: "serve"}
+# Limits that protect a node from single clients: the crowd's sender stands for many.
+SETTINGS: Final = {"COMET_RATE_MESSAGES_PER_SECOND": "1e9", "COMET_RATE_BURST_MESSAGES": "1000000000"}
+SPARE_FILES: Final = 256
+CONTENT_BYTES: Final = 50  # of a message, which makes frames of about 200 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One load: a room's flush every `period_s`, of `burst` messages."""
+
+    seconds: float
+    period_s: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one load took, and what it brought."""
+
+    server_s: float  # CPU of the server
+    load_s: float  # CPU of all that shares the other core
+    others_s: float  # CPU that programs which are not ours took from either core
+    seconds: float
+    sent: int
+    messages: int
+    expected: int
+    reads: int
+    received_bytes: int
+    gone: int
+    errors: list[str]  # that senders were told
+    ages_ms: list[float]  # at crowd.POINTS of the distribution
+    flush: str
+
+    @property
+    def us_per_delivery(self) -> float:
+        """The server's CPU for each message that a client received."""
+        return self.server_s * 1e6 / self.messages
+
+    def joined(self, burst: int) -> float:
+        """How many flushes came in one read: more than one where the server joined them, or clients were late."""
+        return self.messages / burst / max(1, self.reads)
+
+    @property
+    def others_busy(self) -> float:
+        """The share of both cores that other programs used."""
+        return self.others_s / self.seconds / 2
+
+    @property
+    def busy(self) -> float:
+        """The share of its core that the server used."""
+        return self.server_s / self.seconds
+
+    @property
+    def load_busy(self) -> float:
+        """The share of the other core that the load used."""
+        return self.load_s / self.seconds
+
+
+_BROUGHT: Final = tuple(one.name for one in fields(Taken) if not one.name.endswith("_s"))
+
+
+@dataclass(slots=True)
+class Stand:
+    """A server and its crowd."""
+
+    name: str
+    pid: int
+    crowd: Piped
+    cores: Cores
+    port: int
+    beside: Sequence[int] = ()  # programs on the load's core that work for the server: Redis, the sink
+    baseline: Piped | None = None
+    service: Service | None = None  # Comet
+    way: Way | None = None
+
+    async def come(self, way: Way) -> dict[str, Any]:
+        """Let the crowd come in."""
+        self.way = way
+        return await self.crowd.ask(do="come", **asdict(way))
+
+    async def replay(self, flush: str) -> None:
+        """Let a baseline send what Comet was seen to send."""
+        if self.baseline is not None:
+            await self.baseline.ask(flush=flush)
+
+    async def load(self, load: Load) -> Taken:
+        """Load it and return what that took. Raises Unmeasured where nothing comes."""
+        mine = (self.pid, self.crowd.pid, *self.beside)
+        before = [cpu_seconds(pid) for pid in mine]
+        cores = busy_seconds(self.cores.server), busy_seconds(self.cores.load)
+        got = await self.crowd.ask(do="load", content_bytes=CONTENT_BYTES, **asdict(load))
+        server_s, *load_s = (cpu_seconds(pid) - begun for pid, begun in zip(mine, before, strict=True))
+        busy_s = busy_seconds(self.cores.server) + busy_seconds(self.cores.load) - sum(cores)
+        if not got["messages"] or not got["ages_ms"]:
+            raise Unmeasured(f"{self.name} delivered none of {got['expected']} messages. {''.join(got['errors'][:1])}")
+        others_s = max(0.0, busy_s - server_s - sum(load_s))
+        return Taken(server_s, sum(load_s), others_s, **{name: got[name] for name in _BROUGHT})
+
+
+@asynccontextmanager
+async def comet_stand(lab: Lab, cores: Cores, *, profile: bool = False) -> AsyncIterator[Stand]:
+    """Run Comet with a Redis as promised, a sink for what it forwards, and no crowd yet."""
+    async with piped(lab.guard, "sink", core=cores.load) as sink, piped(lab.guard, "crowd", core=cores.load) as crowd:
+        port = (await sink.answer())["port"]
+        own = {**SETTINGS, "COMET_FORWARD_URL": f"http://{LOOPBACK}:{port}"}
+        async with lab.comet(own, cores.server, profile=profile) as comet:
+            beside = [sink.pid]
+            if "redis" in lab.servers:
+                pin(lab.servers["redis"].pid, cores.load)
+                beside.append(lab.servers["redis"].pid)
+            yield Stand(COMET, comet.pid, crowd, cores, comet.ws_port, beside, service=comet)
+
+
+@asynccontextmanager
+async def baseline_stand(lab: Lab, cores: Cores, name: str) -> AsyncIterator[Stand]:
+    """Run one of the baselines, and no crowd yet."""
+    async with (
+        piped(lab.guard, "baselines", KINDS[name], core=cores.server) as server,
+        piped(lab.guard, "crowd", core=cores.load) as crowd,
+    ):
+        port = (await server.answer())["port"]
+        yield Stand(name, server.pid, crowd, cores, port, baseline=server)
+
+
+@asynccontextmanager
+async def stand(lab: Lab, cores: Cores, name: str) -> AsyncIterator[Stand]:
+    """Run a server by its name."""
+    async with comet_stand(lab, cores) if name == COMET else baseline_stand(lab, cores, name) as it:
+        yield it
+
+
+def fitting(clients: int) -> int:
+    """Return how many of so many clients this machine's limit of open files allows in one program."""
+    return min(clients, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE_FILES)

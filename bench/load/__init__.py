@@ -1,0 +1,1 @@
+"""The load generators, the baselines, and the programs that measure beside them."""

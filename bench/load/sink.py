@@ -1,0 +1,39 @@
+"""Takes what Comet forwards, `python -m bench.load.sink`: a Logic that says yes to everything.
+
+So Comet forwards as in production, and its outbox doesn't grow, while no Kafka and no Job take CPU from what is
+measured. It says its port in a line of JSON.
+"""
+
+import asyncio
+import sys
+
+import orjson
+from aiohttp import web
+
+from chatroom.up.ports import LOOPBACK
+
+LARGEST_BYTES = 64_000_000
+
+
+async def take(request: web.Request) -> web.Response:
+    """POST /logic/send/batch: success for each send."""
+    sends = orjson.loads(await request.read())["sends"]
+    body = {"status": "success", "results": [{"status": "success"}] * len(sends)}
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+
+async def main() -> None:
+    """Serve until stdin ends."""
+    app = web.Application(client_max_size=LARGEST_BYTES)
+    app.router.add_post("/logic/send/batch", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, LOOPBACK, 0)
+    await site.start()
+    sys.stdout.buffer.write(orjson.dumps({"port": runner.addresses[0][1]}) + b"\n")
+    sys.stdout.buffer.flush()
+    await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

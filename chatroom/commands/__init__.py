@@ -1,0 +1,1 @@
+"""The commands other than `up`, one module each, and the parts that they share."""

@@ -1,0 +1,141 @@
+"""A real program in one's hands: started, stopped, killed, started again; dead when its starter is, whatever ends that.
+
+Servers and services derive from it (redis_server.py, kafka_server.py, service.py); tests use the same ones.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from chatroom.up.guard import Guard
+from common.errors import StartupError
+
+START_TIMEOUT_S = 90.0
+ASK_AGAIN_S = 0.02
+STOP_TIMEOUT_S = 15.0
+
+
+class Program:
+    """One server: subclasses say which (`argv`) and when it `answers`; what it writes goes to a file in its folder."""
+
+    def __init__(self, guard: Guard, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.core: int | None = None  # the processor core that it is kept on
+        self._guard = guard
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def argv(self) -> list[str]:
+        """Return the command line."""
+        raise NotImplementedError
+
+    def environ(self) -> Mapping[str, str] | None:
+        """Return the environment, or None for ours."""
+        return None
+
+    def answers(self) -> bool:
+        """Ask once whether it serves."""
+        raise NotImplementedError
+
+    @property
+    def log(self) -> str:
+        """All that it wrote."""
+        path = self.directory / f"{self.name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        """The process that runs now."""
+        if self._running is None:
+            raise RuntimeError(f"{self.name} is stopped")
+        return self._running.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with by itself; None while it runs, and when somebody ended it."""
+        return self._running.poll() if self._running is not None else None
+
+    def start(self) -> Self:
+        """Start it and wait until it answers. Raises StartupError with the end of what it wrote."""
+        self.spawn()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._up():
+            if time.monotonic() > deadline:
+                self.kill()
+                raise StartupError(f"{self.name} does not answer after {START_TIMEOUT_S:.0f} s\n{self.log[-2000:]}")
+            time.sleep(ASK_AGAIN_S)
+        return self
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start it without waiting until it answers."""
+        if self._running is not None:
+            raise RuntimeError(f"{self.name} runs already")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / f"{self.name}.log").open("ab") as out, kept_on(self.core):
+            self._running = subprocess.Popen(  # noqa: S603 - a program of ours
+                self.argv(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=self.environ(),
+                process_group=self._guard.group,
+            )
+        return self._running
+
+    def _up(self) -> bool:
+        if self._running is None:
+            raise StartupError(f"{self.name} was stopped as it started")
+        code = self.exit_code
+        if code is not None:
+            self._running = None
+            raise StartupError(f"{self.name} ended with {code} as it started\n{self.log[-2000:]}")
+        return self.answers()
+
+    def stop(self) -> int | None:
+        """End it politely, wait and return its exit code (None: it did not run); what does not end is killed."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int | None:
+        """SIGKILL it, wait and return its exit code."""
+        return self._end(signal.SIGKILL)
+
+    def _end(self, signum: signal.Signals) -> int | None:
+        running, self._running = self._running, None
+        if running is None:
+            return None
+        running.send_signal(signum)
+        try:
+            return running.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            return running.wait(STOP_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill it: nobody reads its files any more."""
+        self.kill()
+
+
+@contextmanager
+def kept_on(core: int | None) -> Iterator[None]:
+    """Let what this thread starts meanwhile run on one core only: a program inherits that, with all its threads."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,113 @@
+"""The parts that measure Comet alone, each run very small on a real Redis; what they count is counted a second time."""
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from bench.cases.stand import BARE, COMET, Load, stand
+from bench.load import wire
+from bench.load.cores import Cores
+from bench.load.crowd_connect import Way
+from chatroom.config import program_environ
+from testbed.lab import Lab
+
+TIMEOUT_S = 120.0
+CLIENTS = 20
+
+
+def bench(part: str, *arguments: str, redis_url: str, out: Path) -> list[dict[str, Any]]:
+    """Run `python -m bench` and return its rows by column, from the JSON that it wrote."""
+    argv = [sys.executable, "-m", "bench", part, *arguments, "--repeat", "1", "--seconds", "0.2"]
+    done = subprocess.run(
+        [*argv, "--redis", redis_url, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+        env=program_environ({}),
+    )
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((out / f"{part}.json").read_bytes())["result"]
+    assert (out / f"{part}.md").exists()
+    assert part in (out / "README.md").read_text()
+    return [dict(zip(kept["columns"], row, strict=True)) for row in kept["rows"]]
+
+
+@pytest.mark.parametrize("name", [COMET, BARE])
+async def test_a_load_counts_each_delivery(name: str, redis_url: str) -> None:
+    """What the crowd received is what was sent times who is in the room, by Redis's own count for Comet."""
+    burst = 3
+    async with Lab(redis=redis_url) as lab, stand(lab, Cores.here(), name) as one:
+        await one.come(Way(one.port, CLIENTS, "counted", rooms=2))
+        await one.replay(_flush(burst))
+        taken = await one.load(Load(0.195, 0.01, burst))
+    assert taken.sent == 20
+    assert taken.messages == taken.expected == taken.sent * burst * CLIENTS // 2
+    assert taken.gone == 0
+    assert min(taken.ages_ms) > 0
+    assert taken.server_s > 0
+    if name == COMET:
+        assert _stored(redis_url, "counted") == taken.sent * burst
+
+
+async def test_the_crowd_answers_pings(redis_url: str) -> None:
+    """Comet hangs up on who leaves two unanswered: in the load's time that would be all of them."""
+    async with (
+        Lab(redis=redis_url, settings={"COMET_PING_SECONDS": "0.1"}) as lab,
+        stand(lab, Cores.here(), COMET) as one,
+    ):
+        await one.come(Way(one.port, CLIENTS, "pinged"))
+        taken = await one.load(Load(1.0, 0.25, 1))
+    assert taken.gone == 0
+    assert taken.messages == taken.expected
+
+
+def test_fanout(redis_url: str, tmp_path: Path) -> None:
+    """A row for each server and number of messages a flush, each with its cost and latency; all of it was delivered."""
+    rows = bench("fanout", "--clients", "20", "--burst", "1", "--burst", "4", redis_url=redis_url, out=tmp_path)
+    assert [row["Messages a flush"] for row in rows] == [1, 1, 1, 4, 4, 4]
+    for row in rows:
+        assert row["CPU us per delivery"]["median"] > 0
+        assert row["p99, ms"]["median"] >= row["p50, ms"]["median"] > 0
+        assert (row["x bare"] is None) == (row["Server"] == BARE)
+        assert "missing" not in row["Remarks"]
+        assert row["Bytes a message"] > 100
+    assert (tmp_path / "fanout-cost.svg").exists()
+
+
+def test_rooms(redis_url: str, tmp_path: Path) -> None:
+    """Each room gets its own messages: as many deliveries as clients in one."""
+    rows = bench("rooms", "--clients", "20", "--rooms", "4", "--burst", "2", redis_url=redis_url, out=tmp_path)
+    assert [row["Rooms"] for row in rows] == [4, 4, 4]
+    assert not [row["Remarks"] for row in rows if "missing" in row["Remarks"]]
+
+
+def test_connections(redis_url: str, tmp_path: Path) -> None:
+    """Memory of each server's connections, and Comet's clients are told what they missed."""
+    rows = bench("connections", "--clients", "20", "--rooms", "4", redis_url=redis_url, out=tmp_path)
+    assert [row["Server"] for row in rows].count(COMET) == 4
+    for row in rows:
+        assert row["Clients"] == 20
+        assert row["Connections tried"] >= 20
+        assert row["CPU us each"]["median"] > 0
+        assert row["Remarks"] == ""
+        assert (row["KiB each"] is None) == row["What"].startswith("all back")
+
+
+def _flush(burst: int) -> str:
+    """Return a flush as Comet's are."""
+    messages = [{"id": f"{k}", "content": f"{wire.MARK.decode()}{0:0{wire.DIGITS}}"} for k in range(burst)]
+    text = json.dumps({"type": "serverMessages", "payload": {"messages": messages}}, separators=(",", ":"))
+    return base64.b64encode(wire.frame(text.encode())).decode()
+
+
+def _stored(redis_url: str, prefix: str) -> int:
+    """Return how many messages the streams of the rooms hold."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        return sum(client.xlen(key) for key in client.scan_iter(f"chat:*:room:{prefix}_*:stream"))
