@@ -17,7 +17,7 @@ from bench.report.measures import Unmeasured
 from bench.report.progress import Progress
 from chatroom import usage
 from common.errors import StartupError
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 # In the order of `all`; each has a PART.
 MODULES: Final = ("fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity")
@@ -112,7 +112,7 @@ def _run(  # noqa: PLR0913 - what every part can be told
     out: Path,
     **own: Any,  # noqa: ANN401 - click has given each its type
 ) -> None:
-    """Run these parts one after the other, each in a lab of its own, and write what they found."""
+    """Run these parts one after the other, each in a test bed of its own, and write what they found."""
     progress, failed = Progress(), False
     command = f"python -m bench {' '.join(sys.argv[1:])}"
     try:
@@ -122,7 +122,7 @@ def _run(  # noqa: PLR0913 - what every part can be told
                 times = repeat or (1 if quick else REPEAT)
                 lasting = seconds or (part.seconds / 2 if quick else part.seconds)
                 options = Options(times, lasting, out, progress, _defaults(part) | own, command, quick)
-                failed |= not runner.run(_measured(part, Lab(redis, kafka, _pairs(settings)), options))
+                failed |= not runner.run(_measured(part, TestBed(redis, kafka, _pairs(settings)), options))
     except StartupError as e:
         raise click.ClickException(str(e)) from None
     except KeyboardInterrupt:
@@ -145,20 +145,20 @@ def _defaults(part: Part) -> dict[str, Any]:
     return click.Command(part.name, params=list(part.options)).make_context(part.name, []).params
 
 
-async def _measured(part: Part, lab: Lab, options: Options) -> bool:
+async def _measured(part: Part, bed: TestBed, options: Options) -> bool:
     """Measure a part; where that can't be done say so, and let the others go on."""
     try:
-        await _measure(part, lab, options)
+        await _measure(part, bed, options)
     except Unmeasured as e:
         click.echo(f"{part.name} could not be measured: {e}", err=True)
         return False
     return True
 
 
-async def _measure(part: Part, lab: Lab, options: Options) -> None:
+async def _measure(part: Part, bed: TestBed, options: Options) -> None:
     options.progress.say(f"{part.name}: {part.about.splitlines()[0]}")
-    async with lab:
-        result = await part.run(lab, options)
+    async with bed:
+        result = await part.run(bed, options)
     results.write(result, options.out, options.command)
     index.write(options.out)
     click.echo(results.text(result))

@@ -12,7 +12,7 @@ import click
 
 from bench.report.progress import Progress
 from bench.report.results import Result
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +36,5 @@ class Part:
     about: str  # its help; the first line is shown in the list
     example: str  # such as "python -m bench fanout --clients 1000 --burst 16"
     seconds: float  # of one measurement, where the user does not say
-    run: Callable[[Lab, Options], Awaitable[Result]]
+    run: Callable[[TestBed, Options], Awaitable[Result]]
     options: Sequence[click.Option] = ()  # its own, beyond --repeat, --seconds and --out

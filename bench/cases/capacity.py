@@ -20,7 +20,7 @@ from bench.load.traffic import TrafficPlan
 from bench.part import Options, Part
 from bench.report.measures import KIB, Spread, cpu_seconds, memory
 from bench.report.results import Cell, Result
-from testbed.lab import Lab, Pipeline
+from testbed.bed import Pipeline, TestBed
 
 FEW, MANY, ON_TWO = Shape(20, 2), Shape(20, 50), Shape(20, 50, 2)
 CHECK: Final = Shape(50, 20, 2)  # of another shape than those that the constants come from
@@ -43,11 +43,11 @@ class Once:
     connection_kib: float
 
 
-async def run(lab: Lab, options: Options) -> Result:
+async def run(bed: TestBed, options: Options) -> Result:
     """Measure the constants, check them, and reckon."""
     found: list[Once] = []
     for k in range(options.repeat):
-        found.append(await _once(lab, options, k))
+        found.append(await _once(bed, options, k))
         options.progress.say(f"capacity: {k + 1} of {options.repeat}: {found[-1].connection_kib:.1f} KiB a connection")
     costs = {name: settle_of(found, name) for name in NAMES}
     measured = {name: _us(found, CHECK, name) for name in NAMES}
@@ -65,34 +65,34 @@ async def run(lab: Lab, options: Options) -> Result:
     )
 
 
-async def _once(lab: Lab, options: Options, k: int) -> Once:
+async def _once(bed: TestBed, options: Options, k: int) -> Once:
     us: dict[Shape, Mapping[str, float]] = {}
-    async with lab.pipeline() as pipeline:
-        kib = await _connection_kib(lab, pipeline, options.own["idle"], k)
-        us |= await _all(lab, pipeline, (FEW, MANY), options, f"one-{k}")
-    async with lab.pipeline(2) as pipeline:
-        us |= await _all(lab, pipeline, (ON_TWO, CHECK), options, f"two-{k}")
+    async with bed.pipeline() as pipeline:
+        kib = await _connection_kib(bed, pipeline, options.own["idle"], k)
+        us |= await _all(bed, pipeline, (FEW, MANY), options, f"one-{k}")
+    async with bed.pipeline(2) as pipeline:
+        us |= await _all(bed, pipeline, (ON_TWO, CHECK), options, f"two-{k}")
     return Once(us, kib)
 
 
-async def _connection_kib(lab: Lab, pipeline: Pipeline, idle: int, k: int) -> float:
+async def _connection_kib(bed: TestBed, pipeline: Pipeline, idle: int, k: int) -> float:
     """Return what an idle connection takes of Comet's own memory."""
     pid = pipeline.comets[0].pid
     before = memory(pid).uss_bytes
     plan = TrafficPlan([pipeline.comets[0].ws_port], f"idle{k}", 10, idle, keep=False)
-    async with load(lab, pipeline, plan):
+    async with load(bed, pipeline, plan):
         return (memory(pid).uss_bytes - before) / idle / KIB
 
 
 async def _all(
-    lab: Lab, pipeline: Pipeline, shapes: Sequence[Shape], options: Options, room: str
+    bed: TestBed, pipeline: Pipeline, shapes: Sequence[Shape], options: Options, room: str
 ) -> dict[Shape, Mapping[str, float]]:
     """Return by shape what a message costs in each service, over what that uses while nothing happens."""
-    await measure(lab, pipeline, _scaled(shapes[0], options), options, f"{room}-warm")
+    await measure(bed, pipeline, _scaled(shapes[0], options), options, f"{room}-warm")
     idle = await _idle(pipeline, options.seconds)
     found: dict[Shape, Mapping[str, float]] = {}
     for shape in shapes:
-        outcome = await measure(lab, pipeline, _scaled(shape, options), options, f"{room}-{shape.members}")
+        outcome = await measure(bed, pipeline, _scaled(shape, options), options, f"{room}-{shape.members}")
         found[shape] = {
             name: max(0.0, cost_of(name, outcome) - idle[name] / outcome.acked_per_s * 1e6) for name in NAMES
         }

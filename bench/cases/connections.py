@@ -19,7 +19,7 @@ from bench.part import Options, Part
 from bench.report.measures import KIB, Memory, Spread, cpu_seconds, memory
 from bench.report.results import Cell, Result
 from bench.report.targets import Measured
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 COLUMNS: Final = (
     "Server", "What", "Clients", "KiB each", "KiB each, resident", "A second", "CPU us each", "Half in, s",
@@ -69,7 +69,7 @@ class Came:
     remark: str = ""
 
 
-async def run(lab: Lab, options: Options) -> Result:
+async def run(bed: TestBed, options: Options) -> Result:
     """Measure all cases, repetition by repetition."""
     asked, rooms = options.own["clients"], options.own["rooms"]
     if asked % rooms:
@@ -83,7 +83,7 @@ async def run(lab: Lab, options: Options) -> Result:
             options.progress.say(
                 f"{clients:,} clients, {case.server} {case.what(clients)}, {repetition + 1} of {options.repeat}"
             )
-            came, back = await _measure(lab, case, clients, options.seconds)
+            came, back = await _measure(bed, case, clients, options.seconds)
             connects[case].append(came)
             if back is not None:
                 returns[case].append(back)
@@ -105,10 +105,10 @@ async def run(lab: Lab, options: Options) -> Result:
     )
 
 
-async def _measure(lab: Lab, case: Case, clients: int, settle_s: float) -> tuple[Came, Came | None]:
+async def _measure(bed: TestBed, case: Case, clients: int, settle_s: float) -> tuple[Came, Came | None]:
     """Let all in, take the memory when they have been idle for a while, cut all off, and let all come back."""
     cores = Cores.here()
-    async with stand(lab, cores, case.server) as one, piped(lab.guard, "crowd", core=cores.load) as authors:
+    async with stand(bed, cores, case.server) as one, piped(bed.guard, "crowd", core=cores.load) as authors:
         way = Way(one.port, clients, "idle", case.rooms, AT_ONCE, case.deflate, greeted=case.server != SERVE)
         await authors.ask(do="come", **asdict(Way(one.port, case.rooms, "idle", case.rooms, greeted=way.greeted)))
         await _write(authors, case)

@@ -17,8 +17,8 @@ from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox
 from protos.job_pb2 import PushMsg
+from testbed.bed import Pipeline
 from testbed.kafka_server import PARTITIONS
-from testbed.lab import Pipeline
 
 SHARDS: Final = 16
 SETTLE_S: Final = 60.0

@@ -15,7 +15,7 @@ from bench.load.cores import Cores
 from bench.load.crowd_connect import Way
 from bench.part import Options
 from common.errors import StartupError
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 BUSY: Final = 0.5  # of its core, the server
 KEEPS_UP: Final = 0.85  # of its core a baseline may use at Comet's pace
@@ -54,7 +54,7 @@ class Fan:
     taken: list[Taken] = field(default_factory=list)
 
 
-async def fan_out(lab: Lab, options: Options, clients: int, rooms: int, bursts: Sequence[int]) -> list[Fan]:
+async def fan_out(bed: TestBed, options: Options, clients: int, rooms: int, bursts: Sequence[int]) -> list[Fan]:
     """Measure all servers with so many clients, for each number of messages a flush. Raises StartupError."""
     cores = Cores.here()
     if fitting(clients) < clients:
@@ -63,7 +63,7 @@ async def fan_out(lab: Lab, options: Options, clients: int, rooms: int, bursts: 
         )
     found: list[Fan] = []
     async with AsyncExitStack() as stack:
-        stands = [await stack.enter_async_context(stand(lab, cores, name)) for name in NAMES]
+        stands = [await stack.enter_async_context(stand(bed, cores, name)) for name in NAMES]
         for one in stands:
             options.progress.say(f"{clients:,} clients connect to {one.name}")
             await one.come(Way(one.port, clients, f"fan-{clients}-{rooms}", rooms))
@@ -110,12 +110,12 @@ async def pace(one: Stand, shape: Shape, options: Options, least_s: float = 0.0)
     return busy_s
 
 
-async def sweep(lab: Lab, options: Options, shape: Shape, shares: Sequence[float]) -> list[tuple[str, Taken]]:
+async def sweep(bed: TestBed, options: Options, shape: Shape, shares: Sequence[float]) -> list[tuple[str, Taken]]:
     """Load Comet and the bare server so that Comet's core is busy for each of the shares."""
     cores = Cores.here()
     found: list[tuple[str, Taken]] = []
     async with AsyncExitStack() as stack:
-        stands = [await stack.enter_async_context(stand(lab, cores, name)) for name in (COMET, BARE)]
+        stands = [await stack.enter_async_context(stand(bed, cores, name)) for name in (COMET, BARE)]
         for one in stands:
             await one.come(Way(one.port, shape.clients, f"sweep-{shape.burst}", shape.rooms))
         flush, half_s = await record(stands[0], shape), await pace(stands[0], shape, options)

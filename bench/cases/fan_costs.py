@@ -11,15 +11,15 @@ from bench.cases.stand import Load, comet_stand
 from bench.load.cores import Cores
 from bench.load.crowd_connect import Way
 from bench.part import Options
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 MOST: Final = 3
 
 
-async def costs(lab: Lab, options: Options, shape: Shape) -> str:
+async def costs(bed: TestBed, options: Options, shape: Shape) -> str:
     """Return a line for each of the largest costs."""
     options.progress.say(f"{shape.clients:,} x {shape.burst}: where Comet's CPU goes")
-    async with comet_stand(lab, Cores.here(), profile=True) as one:
+    async with comet_stand(bed, Cores.here(), profile=True) as one:
         await one.come(Way(one.port, shape.clients, f"costs-{shape.burst}", shape.rooms))
         period_s = await pace(one, shape, options)
         comet = one.service

@@ -10,7 +10,7 @@ from bench.cases.fan_costs import costs
 from bench.part import Options, Part
 from bench.report import fan_report, targets
 from bench.report.results import Result
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 CLIENTS: Final = (100, 1000, 10_000)
 BURSTS: Final = (1, 4, 16, 64)
@@ -19,21 +19,21 @@ SWEPT: Final = Shape(1000, 1, 1)
 SHARES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
-async def run(lab: Lab, options: Options) -> Result:
+async def run(bed: TestBed, options: Options) -> Result:
     """Measure all shapes asked for."""
     clients, bursts = _sizes(options)
     fans: list[Fan] = []
     for count in clients:
-        fans += await fan_out(lab, options, count, 1, bursts)
+        fans += await fan_out(bed, options, count, 1, bursts)
     middle = clients[len(clients) // 2]
     charts = [fan_report.ages_chart("fanout-latency", fans, Shape(middle, 1, bursts[0]))]
     if len(bursts) > 1:
         charts.insert(0, fan_report.costs_chart("fanout-cost", fans, middle))
     if SWEPT.clients in clients and SWEPT.burst in bursts:
-        charts.append(fan_report.sweep_chart("fanout-throughput", await sweep(lab, options, SWEPT, SHARES), SWEPT))
+        charts.append(fan_report.sweep_chart("fanout-throughput", await sweep(bed, options, SWEPT, SHARES), SWEPT))
     measured = fan_report.measured(fans)
     missed = targets.missed(measured)
-    profiles = {key: await costs(lab, options, shape) for shape, key in fan_report.TARGETS.items() if key in missed}
+    profiles = {key: await costs(bed, options, shape) for shape, key in fan_report.TARGETS.items() if key in missed}
     return Result(
         "fanout",
         "Fan-out: one room, many clients",

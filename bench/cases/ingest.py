@@ -22,7 +22,7 @@ from bench.report.charts import Chart, Series
 from bench.report.measures import Spread
 from bench.report.results import Cell, Result
 from bench.report.targets import TARGETS, Measured
-from testbed.lab import Lab, Pipeline
+from testbed.bed import Pipeline, TestBed
 
 LOWER: Final = 1.15
 LOWER_TRIES: Final = 4  # rates at which the repetitions are tried
@@ -55,10 +55,10 @@ class Held:
         return "; ".join(faults + [fault for one in self.books for fault in one.faults[:2]])
 
 
-async def run(lab: Lab, options: Options) -> Result:
+async def run(bed: TestBed, options: Options) -> Result:
     """Search, repeat, audit."""
     own = options.own
-    async with lab.pipeline() as pipeline:
+    async with bed.pipeline() as pipeline:
         search, steps = RateSearch(own["rate"], most=own["most"]), list[Outcome]()
         plan = TrafficPlan(
             [one.ws_port for one in pipeline.comets],
@@ -69,21 +69,21 @@ async def run(lab: Lab, options: Options) -> Result:
             time_all=False,
             keep=False,
         )
-        async with load(lab, pipeline, plan) as clients:
+        async with load(bed, pipeline, plan) as clients:
             while rate := search.next_rate():
                 steps.append(await clients.run(rate, options.seconds, warm_s(options)))
                 search.tell(rate, held=not steps[-1].verdict.why)
                 options.progress.say(f"ingest: {rate:,.0f}/s: {steps[-1].verdict.why or 'kept up'}")
                 await evidence.settled(pipeline)
-        held = await _repeat(lab, pipeline, plan, search.held or LEAST_RATE, options)
-    profile = "" if _met(held) else await largest_costs(lab, plan, max(held.rate, own["rate"] / 2), options.seconds)
+        held = await _repeat(bed, pipeline, plan, search.held or LEAST_RATE, options)
+    profile = "" if _met(held) else await largest_costs(bed, plan, max(held.rate, own["rate"] / 2), options.seconds)
     return _result(steps, held, profile, own)
 
 
-async def _repeat(lab: Lab, pipeline: Pipeline, plan: TrafficPlan, rate: float, options: Options) -> Held:
+async def _repeat(bed: TestBed, pipeline: Pipeline, plan: TrafficPlan, rate: float, options: Options) -> Held:
     """Return the repetitions at the highest rate, from this one down, that holds in all of them."""
     for nth in range(LOWER_TRIES):
-        held = Held(rate, *await _repetitions(lab, pipeline, plan, rate, f"try{nth}", options))
+        held = Held(rate, *await _repetitions(bed, pipeline, plan, rate, f"try{nth}", options))
         if not held.why_not:
             break
         options.progress.say(f"ingest: {rate:,.0f}/s does not hold: {held.why_not[:300]}")
@@ -92,7 +92,7 @@ async def _repeat(lab: Lab, pipeline: Pipeline, plan: TrafficPlan, rate: float, 
 
 
 async def _repetitions(  # noqa: PLR0913, PLR0917 - what they are made of
-    lab: Lab, pipeline: Pipeline, plan: TrafficPlan, rate: float, room: str, options: Options
+    bed: TestBed, pipeline: Pipeline, plan: TrafficPlan, rate: float, room: str, options: Options
 ) -> tuple[list[Outcome], list[Books]]:
     outcomes, books = list[Outcome](), list[Books]()
     for k in range(options.repeat):
@@ -100,7 +100,7 @@ async def _repetitions(  # noqa: PLR0913, PLR0917 - what they are made of
         new_rooms = TrafficPlan(
             plan.ports, f"{room}-{k}", plan.rooms, plan.clients, plan.content_bytes, time_all=False, keep=True
         )
-        async with load(lab, pipeline, new_rooms) as clients:
+        async with load(bed, pipeline, new_rooms) as clients:
             outcomes.append(await clients.run(rate, 2 * options.seconds, warm_s(options)))
             await evidence.settled(pipeline)
             books.append(await evidence.books(pipeline, await clients.seen(), begin))

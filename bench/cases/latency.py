@@ -19,7 +19,7 @@ from bench.report.charts import Chart, Series
 from bench.report.measures import Spread, percentile
 from bench.report.results import Cell, Result
 from bench.report.targets import Measured
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 FIRST_RATE: Final = 500
 ROOMS, CLIENTS = 10, 100
@@ -41,15 +41,15 @@ COLUMNS: Final = (
 )
 
 
-async def run(lab: Lab, options: Options) -> Result:
+async def run(bed: TestBed, options: Options) -> Result:
     """Measure each rate and its baseline, as often as asked for."""
     rates = rates_of(options)
     outcomes: dict[float, list[Outcome]] = {rate: [] for rate in rates}
     baselines: dict[float, list[list[float]]] = {rate: [] for rate in rates}
     stored: dict[float, list[list[float]]] = {rate: [] for rate in rates}
-    async with lab.pipeline() as pipeline:
+    async with bed.pipeline() as pipeline:
         plan = TrafficPlan([one.ws_port for one in pipeline.comets], "latency", ROOMS, CLIENTS, keep=False)
-        async with load(lab, pipeline, plan) as clients:
+        async with load(bed, pipeline, plan) as clients:
             await clients.run(min(rates[-1], FIRST_RATE), options.seconds, warm_s(options))  # Kafka compiles as it goes
             for k in range(options.repeat):
                 for rate in rates:
@@ -63,7 +63,7 @@ async def run(lab: Lab, options: Options) -> Result:
                     options.progress.say(f"latency: {rate:,.0f}/s, {k + 1} of {options.repeat}: {said}")
     measured = _measured(outcomes.get(TARGET_RATE, []))
     missed = targets.missed(measured)
-    profile = await largest_costs(lab, plan, TARGET_RATE, options.seconds) if missed else ""
+    profile = await largest_costs(bed, plan, TARGET_RATE, options.seconds) if missed else ""
     return Result(
         "latency",
         f"Real-time latency: {CLIENTS} clients in {ROOMS} rooms, send to receive",

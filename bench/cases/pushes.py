@@ -22,7 +22,7 @@ from bench.report.charts import Chart, Series
 from bench.report.measures import Spread, percentile
 from bench.report.results import Cell, Result
 from bench.report.targets import Measured
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 FIRST_RATE: Final = 500
 ROOMS, CLIENTS = 10, 100
@@ -50,14 +50,14 @@ class Measurement:
     baseline_ms: Sequence[float]  # sorted
 
 
-async def run(lab: Lab, options: Options) -> Result:
+async def run(bed: TestBed, options: Options) -> Result:
     """Measure each rate and its baseline, as often as asked for."""
     rates = rates_of(options)
     found: dict[float, list[Measurement]] = {rate: [] for rate in rates}
-    async with CallRelay() as relay, lab.pipeline(advertised=[relay.address]) as pipeline:
+    async with CallRelay() as relay, bed.pipeline(advertised=[relay.address]) as pipeline:
         relay.target_port = pipeline.comets[0].grpc_port
         plan = TrafficPlan([pipeline.comets[0].ws_port], "pushes", ROOMS, CLIENTS, keep=False)
-        async with load(lab, pipeline, plan) as clients:
+        async with load(bed, pipeline, plan) as clients:
             await clients.run(min(rates[-1], FIRST_RATE), options.seconds, warm_s(options))  # Kafka compiles as it goes
             for k in range(options.repeat):
                 for rate in rates:
@@ -71,14 +71,14 @@ async def run(lab: Lab, options: Options) -> Result:
                         rate,
                         baseline_s(options),
                         baseline_s(options) / 2,
-                        idempotent=lab.settings.get("CHAT_KAFKA_IDEMPOTENCE", "true") == "true",
+                        idempotent=bed.settings.get("CHAT_KAFKA_IDEMPOTENCE", "true") == "true",
                     )
                     found[rate].append(Measurement(outcome, ages_ms, calls, took))
                     said = f"p50 {percentile(ages_ms, 0.5):.2f} ms, p99 {percentile(ages_ms, 0.99):.2f} ms"
                     options.progress.say(f"pushes: {rate:,.0f}/s, {k + 1} of {options.repeat}: {said}")
     measured = _measured(found.get(TARGET_RATE, []))
     missed = targets.missed(measured)
-    profile = await largest_costs(lab, plan, TARGET_RATE, options.seconds) if missed else ""
+    profile = await largest_costs(bed, plan, TARGET_RATE, options.seconds) if missed else ""
     return Result(
         "pushes",
         f"Asynchronous latency: {CLIENTS} clients in {ROOMS} rooms, send to BroadcastRoom done",

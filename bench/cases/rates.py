@@ -50,7 +50,7 @@ def over(values: Sequence[float]) -> Cell:
 
 
 def median(values: Sequence[float]) -> float | None:
-    """Return the median as a cell, None where there is no figure (a server that is not the lab's own)."""
+    """Return the median as a cell, None where there is no figure (a server that is not the test bed's own)."""
     return Spread.of(values).median if values else None
 
 

@@ -8,7 +8,7 @@ from bench.cases.fan import Shape, fan_out
 from bench.part import Options, Part
 from bench.report import fan_report
 from bench.report.results import Result
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 NOTE: Final = (
     "In a small room a message's way in (receiving it, storing it in Redis, PubSub, forwarding) costs more than "
@@ -16,12 +16,12 @@ NOTE: Final = (
 )
 
 
-async def run(lab: Lab, options: Options) -> Result:
+async def run(bed: TestBed, options: Options) -> Result:
     """Measure all clients in all rooms."""
     clients, rooms, bursts = options.own["clients"], options.own["rooms"], options.own["burst"]
     if clients % rooms:
         raise click.BadParameter(f"{clients} clients can't be spread evenly over {rooms} rooms")
-    fans = await fan_out(lab, options, clients, rooms, bursts)
+    fans = await fan_out(bed, options, clients, rooms, bursts)
     chart = fan_report.ages_chart("rooms-latency", fans, Shape(clients, rooms, bursts[0]))
     return Result(
         "rooms",

@@ -19,7 +19,7 @@ from bench.report.charts import Chart, Series
 from bench.report.measures import Spread
 from bench.report.results import Cell, Result
 from common.errors import StartupError
-from testbed.lab import Lab, Pipeline
+from testbed.bed import Pipeline, TestBed
 
 NAMES: Final = ("comet", "logic", "job", "redis", "kafka")  # the Comets of several nodes together
 
@@ -61,16 +61,16 @@ COLUMNS: Final = (
 )
 
 
-async def run(lab: Lab, options: Options) -> Result:
+async def run(bed: TestBed, options: Options) -> Result:
     """Measure each size, as often as asked for."""
     found: dict[tuple[str, int], list[Outcome]] = {}
     for nodes in sorted({1, *_sizes("nodes", options)}):
-        async with lab.pipeline(nodes) as pipeline:
-            await measure(lab, pipeline, replace(BASE, nodes=nodes), options, "warm")
+        async with bed.pipeline(nodes) as pipeline:
+            await measure(bed, pipeline, replace(BASE, nodes=nodes), options, "warm")
             for k in range(options.repeat):
                 for what, size in _sizes_on(nodes, options):
                     shape = replace(BASE, **{"nodes": nodes, what: size})
-                    outcome = await measure(lab, pipeline, shape, options, f"{what}{size}-{k}")
+                    outcome = await measure(bed, pipeline, shape, options, f"{what}{size}-{k}")
                     found.setdefault((what, size), []).append(outcome)
                     us = sum(cost_of(name, outcome) for name in NAMES)
                     options.progress.say(f"size: {what} {size:,}, {k + 1} of {options.repeat}: {us:,.0f} us a message")
@@ -85,7 +85,7 @@ async def run(lab: Lab, options: Options) -> Result:
     )
 
 
-async def measure(lab: Lab, pipeline: Pipeline, shape: Shape, options: Options, room: str) -> Outcome:
+async def measure(bed: TestBed, pipeline: Pipeline, shape: Shape, options: Options, room: str) -> Outcome:
     """Load a pipeline in that shape."""
     ports = [one.ws_port for one in pipeline.comets]
     clients = shape.rooms * max(shape.members, len(ports))
@@ -98,7 +98,7 @@ async def measure(lab: Lab, pipeline: Pipeline, shape: Shape, options: Options, 
         time_all=False,
         keep=False,
     )
-    async with load(lab, pipeline, plan) as crowd:
+    async with load(bed, pipeline, plan) as crowd:
         outcome = await crowd.run(options.own["rate"], options.seconds, warm_s(options))
     await evidence.settled(pipeline)
     return outcome
@@ -168,7 +168,7 @@ def _notes(found: Mapping[tuple[str, int], Sequence[Outcome]], options: Options)
         (
             f"Where nothing else is said: {BASE.rooms} rooms of {BASE.members} on one node, contents of "
             f"{BASE.content_bytes} "
-            f"bytes, {options.own['rate']:,.0f} messages a second. Redis and Kafka are counted where the lab runs them."
+            f"bytes, {options.own['rate']:,.0f} messages a second. Redis and Kafka are counted where the test bed runs them."
         ),
         f"Slopes, us of CPU a message for each further one (least squares). {'; '.join(slopes)}.",
     ]

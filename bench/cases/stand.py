@@ -15,7 +15,7 @@ from bench.load.crowd_connect import Way
 from bench.load.piped import Piped, piped
 from bench.report.measures import Unmeasured, cpu_seconds
 from chatroom.up.ports import LOOPBACK
-from testbed.lab import Lab
+from testbed.bed import TestBed
 from testbed.service import Service
 
 COMET, BARE, BROADCAST, SERVE = "Comet", "bare joined writes", "websockets.broadcast", "websockets.serve"
@@ -120,34 +120,34 @@ class Stand:
 
 
 @asynccontextmanager
-async def comet_stand(lab: Lab, cores: Cores, *, profile: bool = False) -> AsyncIterator[Stand]:
+async def comet_stand(bed: TestBed, cores: Cores, *, profile: bool = False) -> AsyncIterator[Stand]:
     """Run Comet with a Redis as promised, a sink for what it forwards, and no crowd yet."""
-    async with piped(lab.guard, "sink", core=cores.load) as sink, piped(lab.guard, "crowd", core=cores.load) as crowd:
+    async with piped(bed.guard, "sink", core=cores.load) as sink, piped(bed.guard, "crowd", core=cores.load) as crowd:
         port = (await sink.answer())["port"]
         own = {**SETTINGS, "COMET_FORWARD_URL": f"http://{LOOPBACK}:{port}"}
-        async with lab.comet(own, cores.server, profile=profile) as comet:
+        async with bed.comet(own, cores.server, profile=profile) as comet:
             beside = [sink.pid]
-            if "redis" in lab.servers:
-                pin(lab.servers["redis"].pid, cores.load)
-                beside.append(lab.servers["redis"].pid)
+            if "redis" in bed.servers:
+                pin(bed.servers["redis"].pid, cores.load)
+                beside.append(bed.servers["redis"].pid)
             yield Stand(COMET, comet.pid, crowd, cores, comet.ws_port, beside, service=comet)
 
 
 @asynccontextmanager
-async def baseline_stand(lab: Lab, cores: Cores, name: str) -> AsyncIterator[Stand]:
+async def baseline_stand(bed: TestBed, cores: Cores, name: str) -> AsyncIterator[Stand]:
     """Run one of the baselines, and no crowd yet."""
     async with (
-        piped(lab.guard, "baselines", KINDS[name], core=cores.server) as server,
-        piped(lab.guard, "crowd", core=cores.load) as crowd,
+        piped(bed.guard, "baselines", KINDS[name], core=cores.server) as server,
+        piped(bed.guard, "crowd", core=cores.load) as crowd,
     ):
         port = (await server.answer())["port"]
         yield Stand(name, server.pid, crowd, cores, port, baseline=server)
 
 
 @asynccontextmanager
-async def stand(lab: Lab, cores: Cores, name: str) -> AsyncIterator[Stand]:
+async def stand(bed: TestBed, cores: Cores, name: str) -> AsyncIterator[Stand]:
     """Run a server by its name."""
-    async with comet_stand(lab, cores) if name == COMET else baseline_stand(lab, cores, name) as it:
+    async with comet_stand(bed, cores) if name == COMET else baseline_stand(bed, cores, name) as it:
         yield it
 
 

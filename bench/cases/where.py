@@ -7,15 +7,15 @@ from typing import Final
 
 from bench.load.load import Outcome, load
 from bench.load.traffic import TrafficPlan
-from testbed.lab import Lab
+from testbed.bed import TestBed
 from testbed.service import Service
 
 MOST: Final = 3
 
 
-async def largest_costs(lab: Lab, plan: TrafficPlan, rate: float, seconds: float) -> str:
+async def largest_costs(bed: TestBed, plan: TrafficPlan, rate: float, seconds: float) -> str:
     """Return a text with the largest costs of each service, and what its CPU is for a message."""
-    async with lab.pipeline(profile=True) as pipeline:
+    async with bed.pipeline(profile=True) as pipeline:
         services = [*pipeline.comets, pipeline.logic, pipeline.job]
         at_new_ports = TrafficPlan(
             [one.ws_port for one in pipeline.comets],
@@ -26,7 +26,7 @@ async def largest_costs(lab: Lab, plan: TrafficPlan, rate: float, seconds: float
             time_all=False,
             keep=False,
         )
-        async with load(lab, pipeline, at_new_ports) as clients:
+        async with load(bed, pipeline, at_new_ports) as clients:
             await clients.run(rate, seconds / 2, 0.0)
             for service in services:
                 service.begin_profile()

@@ -19,7 +19,7 @@ from bench.report.measures import cpu_seconds
 from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox
-from testbed.lab import Lab, Pipeline
+from testbed.bed import Pipeline, TestBed
 
 BEGIN_S: Final = 0.3  # until the order is with the load
 LOOK_S: Final = 0.5
@@ -142,9 +142,9 @@ class Load:
 
 
 @asynccontextmanager
-async def load(lab: Lab, pipeline: Pipeline, plan: TrafficPlan) -> AsyncIterator[Load]:
+async def load(bed: TestBed, pipeline: Pipeline, plan: TrafficPlan) -> AsyncIterator[Load]:
     """Connect the clients. Raises Died when they can't."""
-    async with piped(lab.guard, "traffic") as clients:
+    async with piped(bed.guard, "traffic") as clients:
         await clients.ask(**asdict(plan))
         found = Load(pipeline, clients)
         try:

@@ -1,6 +1,6 @@
 """A program of the bench's own in a process of its own, asked in lines of JSON: the crowd, the baselines, the sink.
 
-It runs on the core that it is given, and belongs to the lab's group, so that it dies with the bench.
+It runs on the core that it is given, and belongs to the test bed's group, so that it dies with the bench.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from bench.load import wire
 from bench.load.cores import Cores
 from bench.load.crowd_connect import Way
 from chatroom.config import program_environ
-from testbed.lab import Lab
+from testbed.bed import TestBed
 
 TIMEOUT_S = 120.0
 CLIENTS = 20
@@ -43,7 +43,7 @@ def bench(part: str, *arguments: str, redis_url: str, out: Path) -> list[dict[st
 async def test_a_load_counts_each_delivery(name: str, redis_url: str) -> None:
     """What the crowd received is what was sent times who is in the room, by Redis's own count for Comet."""
     burst = 3
-    async with Lab(redis=redis_url) as lab, stand(lab, Cores.here(), name) as one:
+    async with TestBed(redis=redis_url) as bed, stand(bed, Cores.here(), name) as one:
         await one.come(Way(one.port, CLIENTS, "counted", rooms=2))
         await one.replay(_flush(burst))
         taken = await one.load(Load(0.195, 0.01, burst))
@@ -59,8 +59,8 @@ async def test_a_load_counts_each_delivery(name: str, redis_url: str) -> None:
 async def test_the_crowd_answers_pings(redis_url: str) -> None:
     """Comet hangs up on who leaves two unanswered: in the load's time that would be all of them."""
     async with (
-        Lab(redis=redis_url, settings={"COMET_PING_SECONDS": "0.1"}) as lab,
-        stand(lab, Cores.here(), COMET) as one,
+        TestBed(redis=redis_url, settings={"COMET_PING_SECONDS": "0.1"}) as bed,
+        stand(bed, Cores.here(), COMET) as one,
     ):
         await one.come(Way(one.port, CLIENTS, "pinged"))
         taken = await one.load(Load(1.0, 0.25, 1))

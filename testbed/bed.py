@@ -1,4 +1,4 @@
-"""The lab: the real servers and services of one part of the bench, started when they are asked for, gone at its end.
+"""The test bed: the real servers and services of one part of the bench, started when they are asked for, gone at its end.
 
 Redis runs as promised, Kafka is Apache Kafka (or those that the user named); services run with the settings of
 production, but for ports, a topic of their own and the log level: a line a message is for people who look on. A part
@@ -56,20 +56,22 @@ class Pipeline:
     brokers: str
     topic: str
     group: str
-    servers: Mapping[str, Program]  # Redis and Kafka, where they are the lab's own
+    servers: Mapping[str, Program]  # Redis and Kafka, where they are the test bed's own
 
     def pids(self) -> dict[str, int]:
-        """Return the processes by name: redis and kafka (the lab's own), comet (comet-0 of several), logic, job."""
+        """Return the processes by name: redis and kafka (the test bed's own), comet (comet-0 of several), logic, job."""
         services = {service.name: service for service in (*self.comets, self.logic, self.job)}
         return {name: program.pid for name, program in (services | dict(self.servers)).items()}
 
 
-class Lab:
+class TestBed:
     """What a part measures on.
 
     `redis` (a URL) and `kafka` (host:port) are used instead of servers of its own; `settings` of services (such as
-    COMET_PING_SECONDS, or CHAT_LOG_LEVEL for all of them) win over the lab's.
+    COMET_PING_SECONDS, or CHAT_LOG_LEVEL for all of them) win over the test bed's.
     """
+
+    __test__ = False  # pytest collects every class whose name begins with Test
 
     def __init__(
         self, redis: str | None = None, kafka: str | None = None, settings: Mapping[str, str] | None = None
