@@ -1,4 +1,4 @@
-"""The test bed: the real servers and services of one part of the bench, started when they are asked for, gone at its end.
+"""The test bed: real servers and services of one part of the bench, started on request, gone at its end.
 
 Redis runs as promised, Kafka is Apache Kafka (or those that the user named); services run with the settings of
 production, but for ports, a topic of their own and the log level: a line a message is for people who look on. A part
@@ -59,7 +59,7 @@ class Pipeline:
     servers: Mapping[str, Program]  # Redis and Kafka, where they are the test bed's own
 
     def pids(self) -> dict[str, int]:
-        """Return the processes by name: redis and kafka (the test bed's own), comet (comet-0 of several), logic, job."""
+        """Return the pids by name: redis and kafka (the test bed's own), comet (comet-0 of several), logic, job."""
         services = {service.name: service for service in (*self.comets, self.logic, self.job)}
         return {name: program.pid for name, program in (services | dict(self.servers)).items()}
 

@@ -20,7 +20,7 @@ from testbed.kafka_server import KafkaServer
 from testbed.ports import free_port
 from testbed.redis_server import RedisServer
 from tests.support.loops import wait_until
-from tests.support.ports import free_base, leave_usual_ports
+from testbed.ports import free_base, leave_usual_ports
 
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 60.0

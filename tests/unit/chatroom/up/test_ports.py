@@ -4,8 +4,7 @@ import errno
 import socket
 
 from chatroom.up.ports import LOOPBACK, Claims, bind_error
-from testbed.ports import free_port
-from tests.support.ports import free_base
+from testbed.ports import free_base, free_port
 
 
 def test_a_free_port_can_be_bound_and_a_used_one_says_why() -> None:
