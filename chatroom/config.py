@@ -2,13 +2,11 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 # An embedded server gets only what any program needs: Tansu, for one, would read its options from more.
 _FOR_SERVERS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_SERVICES = ("CHAT_", "COMET_", "LOGIC_", "JOB_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +44,6 @@ def service_environ(options: Options) -> dict[str, str]:
 def server_environ() -> dict[str, str]:
     """Return what an embedded server gets."""
     return {name: os.environ[name] for name in _FOR_SERVERS if name in os.environ}
-
-
-def program_environ(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return what a service gets that is run with these settings and nothing of the user's own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_SERVICES)}
-    return {**inherited, "PYTHONUNBUFFERED": "1", **settings}
-
-
-def cache_directory() -> Path:
-    """Return where downloads are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chatroom"
 
 
 def on_terminal() -> bool:

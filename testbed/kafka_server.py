@@ -102,7 +102,7 @@ class ApacheKafka(KafkaServer):
         tool = ["kafka.tools.StorageTool", "format", "--config", str(properties)]
         cluster = ["--cluster-id", secrets.token_urlsafe(16).replace("-", "a").replace("_", "b")[:22]]
         with (self.directory / "format.log").open("wb") as out:
-            subprocess.run([*self._java, *tool, *cluster], check=True, stdout=out, stderr=out, timeout=60)  # noqa: S603 - Java
+            subprocess.run([*self._java, *tool, *cluster], check=True, stdout=out, stderr=out, timeout=60)
 
     def _properties(self) -> str:
         return "\n".join(

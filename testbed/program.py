@@ -1,6 +1,6 @@
-"""A real program in one's hands: started, stopped, killed, started again; dead when its starter is, whatever ends that.
+"""A real program that can be started, stopped, killed and started again. It ends with its starter, whatever ends that.
 
-Servers and services derive from it (redis_server.py, kafka_server.py, service.py); tests use the same ones.
+Servers and services derive from it (redis_server.py, kafka_server.py, service.py).
 """
 
 import os
@@ -19,6 +19,17 @@ from common.errors import StartupError
 START_TIMEOUT_S = 90.0
 ASK_AGAIN_S = 0.02
 STOP_TIMEOUT_S = 15.0
+_SETTINGS = ("CHAT_", "COMET_", "LOGIC_", "JOB_", "CHATROOM_")
+
+
+def bare_environ() -> dict[str, str]:
+    """Return this program's environment without ChatRoom's settings, which a developer may have set."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+
+
+def program_environ(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program of ours that gets these settings and none of the developer's own."""
+    return {**bare_environ(), "PYTHONUNBUFFERED": "1", **settings}
 
 
 class Program:
@@ -78,7 +89,7 @@ class Program:
             raise RuntimeError(f"{self.name} runs already")
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / f"{self.name}.log").open("ab") as out, kept_on(self.core):
-            self._running = subprocess.Popen(  # noqa: S603 - a program of ours
+            self._running = subprocess.Popen(
                 self.argv(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,

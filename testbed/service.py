@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from chatroom.config import program_environ
 from chatroom.up.guard import Guard
 from chatroom.up.ports import LOOPBACK
 from testbed.ports import free_port
-from testbed.program import Program
+from testbed.program import Program, program_environ
 
 ASK_TIMEOUT_S: Final = 2.0
 METRICS_TIMEOUT_S: Final = 15.0  # it may be busy, which is what is measured

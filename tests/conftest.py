@@ -16,11 +16,11 @@ import hypothesis
 import pytest
 
 from chatroom.up.guard import Guard
+from testbed import compose
 from testbed.apache_kafka import MissingProgram
+from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import ApacheKafka, EmbeddedKafka, KafkaServer
 from testbed.redis_server import RedisServer
-from tests.support import compose
-from tests.support.stack import Stack
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 _CI = bool(os.environ.get("CI"))
@@ -138,9 +138,9 @@ def topic(kafka: KafkaServer) -> str:
 
 
 class StackMaker(Protocol):
-    """What `make_stack` is: the arguments of Stack, started unless `start=False`."""
+    """What `make_stack` is: the arguments of ChatroomUp, started unless `start=False`."""
 
-    def __call__(  # noqa: PLR0913 - the arguments of Stack
+    def __call__(  # noqa: PLR0913 - the arguments of ChatroomUp
         self,
         *,
         comets: int = 1,
@@ -151,7 +151,7 @@ class StackMaker(Protocol):
         program: Sequence[str] = ...,
         cwd: Path | None = None,
         start: bool = True,
-    ) -> Stack:
+    ) -> ChatroomUp:
         """Return a stack."""
 
 
@@ -162,14 +162,14 @@ def _stacks(
     """Make stacks and kill them at the end. With `--kafka apache` they share the worker's Kafka, each with a topic."""
     with contextlib.ExitStack() as made:
 
-        def make(*, start: bool = True, **chosen: Any) -> Stack:
+        def make(*, start: bool = True, **chosen: Any) -> ChatroomUp:
             if chosen.get("kafka") is None and request.config.getoption("--kafka") == "apache":
                 chosen["kafka"] = request.getfixturevalue("kafka")
             if chosen.get("kafka") is not None:
                 name = f"s-{secrets.token_hex(6)}"
                 own = {"CHAT_KAFKA_TOPIC": name, "JOB_CONSUMER_GROUP": name}
                 chosen["environ"] = {**own, **(chosen.get("environ") or {})}
-            stack = Stack(guard, tmp_path_factory.mktemp("stack") / "chatroom", **chosen)
+            stack = ChatroomUp(guard, tmp_path_factory.mktemp("stack") / "chatroom", **chosen)
             made.push(stack)
             return stack.start() if start else stack
 
@@ -186,7 +186,9 @@ def make_stack(
 
 
 @pytest.fixture(scope="session")
-def stack(guard: Guard, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(
+    guard: Guard, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ChatroomUp]:
     """The worker's plain stack of one Comet, for tests that don't break it; take rooms and users of your own."""
     with _stacks(guard, request, tmp_path_factory) as make:
         yield make()

@@ -14,9 +14,8 @@ from typing import IO, Any, Final
 import orjson
 
 from bench.report.measures import Unmeasured
-from chatroom.config import program_environ
 from chatroom.up.guard import Guard
-from testbed.program import kept_on
+from testbed.program import kept_on, program_environ
 
 ANSWER_TIMEOUT_S: Final = 180.0
 LINE_BYTES: Final = 1 << 24

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from protos.job_pb2 import PushMsg
+from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer
 from testbed.redis_server import RedisServer
 from tests.conftest import StackMaker
@@ -17,7 +18,6 @@ from tests.support.frozen import frozen
 from tests.support.kafka_reader import push_msgs
 from tests.support.metrics import asample, until_sample
 from tests.support.plain_client import PlainClient, plain_client
-from tests.support.stack import Stack
 
 ROOM = "room_1"
 DELIVERIES = "comet_deliveries_total"
@@ -37,7 +37,7 @@ def ask(url: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, An
             return e.code, json.loads(e.read())
 
 
-async def until_reasons(stack: Stack, services: str, *, against: str = "") -> None:
+async def until_reasons(stack: ChatroomUp, services: str, *, against: str = "") -> None:
     """Wait until /readyz of the services names one thing against them, or nothing."""
     urls = {"comet": stack.metrics_url(), "logic": f"{stack.logic_url}/metrics", "job": stack.job_metrics_url}
     for service in services.split():
@@ -52,7 +52,7 @@ async def until_reasons(stack: Stack, services: str, *, against: str = "") -> No
         await eventually(as_expected, f"{service}: {against or 'ready'}", PATIENCE_S)
 
 
-async def by_both_paths(stack: Stack, alice: PlainClient, bob: PlainClient, content: str) -> None:
+async def by_both_paths(stack: ChatroomUp, alice: PlainClient, bob: PlainClient, content: str) -> None:
     """Send a message; it arrives, and comes a second time by way of Kafka."""
     repeated = await asample(stack.metrics_url(), DELIVERIES, path="push", result="duplicate")
     await alice.send(ROOM, content)
@@ -62,7 +62,7 @@ async def by_both_paths(stack: Stack, alice: PlainClient, bob: PlainClient, cont
     )
 
 
-async def in_kafka(stack: Stack, contents: list[str]) -> None:
+async def in_kafka(stack: ChatroomUp, contents: list[str]) -> None:
     """Wait until Kafka has these messages of the room; the first occurrences in this order."""
 
     def read(found: list[PushMsg]) -> list[str]:
@@ -80,14 +80,14 @@ async def in_kafka(stack: Stack, contents: list[str]) -> None:
 
 
 @pytest.fixture
-def room_for_two(make_stack: StackMaker, own_kafka: KafkaServer, own_redis: RedisServer) -> Stack:
+def room_for_two(make_stack: StackMaker, own_kafka: KafkaServer, own_redis: RedisServer) -> ChatroomUp:
     """A stack on a Redis and a Kafka that a test may freeze."""
     own_kafka.create_topic("away")
     return make_stack(redis=own_redis, kafka=own_kafka, environ={"CHAT_KAFKA_TOPIC": "away"})
 
 
 async def test_while_kafka_hangs_clients_notice_nothing_and_backends_are_told(
-    room_for_two: Stack, own_kafka: KafkaServer
+    room_for_two: ChatroomUp, own_kafka: KafkaServer
 ) -> None:
     """Acks go on; POST /logic/send is 503 with the ref, /readyz of Logic and Job name Kafka; then Kafka gets it all."""
     stack, url = room_for_two, f"{room_for_two.ws_url()}?rooms={ROOM}"
@@ -111,7 +111,9 @@ async def test_while_kafka_hangs_clients_notice_nothing_and_backends_are_told(
     await in_kafka(stack, contents)
 
 
-async def test_a_redis_that_hangs_is_told_and_both_paths_resume(room_for_two: Stack, own_redis: RedisServer) -> None:
+async def test_a_redis_that_hangs_is_told_and_both_paths_resume(
+    room_for_two: ChatroomUp, own_redis: RedisServer
+) -> None:
     """Frozen past every timeout: `unavailable` with the ref, all three say why, nobody restarts, nothing is doubled."""
     stack, url = room_for_two, f"{room_for_two.ws_url()}?rooms={ROOM}"
     pids = [stack.pid_of(name) for name in ("comet", "logic", "job")]

@@ -16,8 +16,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import ClientConnection, connect
 
-from tests.support import compose
-from tests.support.compose import Stack
+from testbed import compose
+from testbed.compose import ComposeProject
 from tests.support.loops import wait_until
 
 __test__ = bool(compose.engine())
@@ -86,7 +86,7 @@ def grpcurl() -> str:
     return subprocess.run([program, *call], capture_output=True, text=True, timeout=30, check=True).stdout
 
 
-def consumed(stack: Stack) -> str:
+def consumed(stack: ComposeProject) -> str:
     """Return the first record of my-topic as Kafka's console consumer prints it."""
     consumer = "/opt/kafka/bin/kafka-console-consumer.sh --bootstrap-server kafka:19092 --topic my-topic"
     once = f"--from-beginning --max-messages 1 --timeout-ms {CONSUME_TIMEOUT_MS}"
@@ -107,7 +107,7 @@ def push_comes(client: ClientConnection) -> bool:
     return pushed_repeats() > 0
 
 
-def check_chat(stack: Stack) -> None:
+def check_chat(stack: ComposeProject) -> None:
     """A message comes back at once, is in Kafka, and comes again by push, which Comet knows for a repeat."""
     with connect("ws://localhost:8082/") as client:
         send_message(client)
@@ -125,7 +125,7 @@ def rules() -> list[str]:
     return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "ok"]
 
 
-def check_seen(stack: Stack) -> None:
+def check_seen(stack: ComposeProject) -> None:
     """Prometheus scrapes all three services and knows the alerts; Grafana has both dashboards, with what they show."""
     wait_until(lambda: up_targets() >= set(SERVICES), SCRAPE_TIMEOUT_S, lambda: f"up, but only {up_targets()}", PAUSE_S)
     wait_until(dashboard_queries, SCRAPE_TIMEOUT_S, lambda: f"a dashboard\n{stack.logs('grafana')[-4000:]}", PAUSE_S)
@@ -144,7 +144,7 @@ def check_history() -> None:
 @pytest.mark.parametrize("program", compose.programs() if __test__ else [])
 def test_the_stack_chats_is_watched_and_ends_cleanly(program: str) -> None:
     """Up, chat, watch, stop: all three services exit 0; with new containers the message is still there."""
-    with compose.stack(program) as stack:
+    with compose.composed(program) as stack:
         check_chat(stack)
         check_seen(stack)
         stack.run("stop")
@@ -158,6 +158,6 @@ def test_the_stack_chats_is_watched_and_ends_cleanly(program: str) -> None:
 
 def test_both_compose_programs_read_the_same_services() -> None:
     """Whatever compose programs are here agree on the file."""
-    read = {program: Stack(program).services() for program in compose.programs()}
+    read = {program: ComposeProject(program).services() for program in compose.programs()}
     assert len({tuple(services) for services in read.values()}) == 1, read
     assert set(SERVICES) < set(next(iter(read.values())))

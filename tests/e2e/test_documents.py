@@ -19,10 +19,10 @@ import pytest
 from websockets.sync.client import connect
 
 from chatroom.up.guard import Guard
+from testbed.chatroom_up import ChatroomUp
 from tests.support import loops
 from tests.support.documented import ROOT, Shown, example, other_commands, shown
 from tests.support.shell import Shell, normal
-from tests.support.stack import Stack
 
 DOCUMENTS: Final = ("README.md", "docs/quick-start.md")
 SETTLE_S: Final = 30.0  # at most, until what was sent is forwarded, pushed, committed and logged
@@ -85,11 +85,11 @@ RUN_HERE: Final = ("python -m comet --help", "chatroom up --help")
 
 
 @pytest.fixture(scope="module")
-def stack(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatroomUp]:
     """A stack with nothing in it yet, as `make up` starts it on a terminal; somebody has the page open already."""
     directory = tmp_path_factory.mktemp("stack") / "chatroom"
     options = ["--config", "deploy/conf.conf"]
-    with Stack(guard, directory, options=options, environ={"CHAT_LOG_FORMAT": "pretty"}, cwd=ROOT) as it:
+    with ChatroomUp(guard, directory, options=options, environ={"CHAT_LOG_FORMAT": "pretty"}, cwd=ROOT) as it:
         with connect(it.ws_url()):
             online = f"{it.logic_url}/logic/rooms/room_001/online"
             loops.wait_until(lambda: get(online)["onlineCount"] == 1, SETTLE_S, f"1 at {online}")
@@ -103,7 +103,7 @@ def get(url: str) -> dict[str, Any]:
         return found
 
 
-def test_what_is_shown_is_what_comes(guard: Guard, stack: Stack, tmp_path: Path) -> None:
+def test_what_is_shown_is_what_comes(guard: Guard, stack: ChatroomUp, tmp_path: Path) -> None:
     """Each command prints its sample, but for what differs from run to run; the logs hold the lines that are shown."""
     shell = Shell(guard, stack, tmp_path)
     for document in DOCUMENTS:
@@ -128,7 +128,7 @@ def check(shell: Shell, one: Shown) -> None:
     assert came == expected or not one.lines, one.where
 
 
-def check_log(stack: Stack, one: Shown) -> None:
+def check_log(stack: ChatroomUp, one: Shown) -> None:
     """The stack has logged each line that is shown; `...` stands for anything."""
     patterns = {re.escape(normal(line)).replace(r"\.\.\.", ".*") for line in one.lines}
 

@@ -17,13 +17,13 @@ import redis
 from redis.asyncio import Redis
 
 from protos.job_pb2 import PushMsg
+from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer
 from tests.conftest import StackMaker
 from tests.support.frozen import freeze
 from tests.support.kafka_reader import push_msgs
 from tests.support.metrics import asample, until_sample
 from tests.support.plain_client import PlainClient, plain_client
-from tests.support.stack import Stack
 
 DELIVERIES = "comet_deliveries_total"
 FORWARDS: dict[str, Any] = {"service": "comet", "name": "logic_forward"}
@@ -47,7 +47,7 @@ def of_room(room: str, count: int) -> Callable[[list[PushMsg]], bool]:
     return lambda found: sum(one.room == room for one in found) >= count
 
 
-async def test_a_message_goes_down_both_paths_and_arrives_once(stack: Stack) -> None:
+async def test_a_message_goes_down_both_paths_and_arrives_once(stack: ChatroomUp) -> None:
     """Two plain clients get a message once, under one id; one path delivered it, the other brought a duplicate."""
     room = new_room()
     url = stack.metrics_url()
@@ -78,7 +78,7 @@ async def test_a_message_goes_down_both_paths_and_arrives_once(stack: Stack) -> 
     assert [one["id"] for one in frame["payload"]["messages"]] == [at_alice["id"]]
 
 
-async def test_the_logs_say_what_the_seed_says(stack: Stack) -> None:
+async def test_the_logs_say_what_the_seed_says(stack: ChatroomUp) -> None:
     """Each service logs its step of a message's way in the words of the README."""
     room = new_room()
     async with two_clients(room, stack.ws_url()) as (alice, bob):
@@ -102,7 +102,7 @@ async def test_the_logs_say_what_the_seed_says(stack: Stack) -> None:
             await asyncio.to_thread(stack.wait_for_line, rf"^{service} *\| .*{text}")
 
 
-async def test_the_grpcurl_line_reaches_everybody_in_the_room(stack: Stack) -> None:
+async def test_the_grpcurl_line_reaches_everybody_in_the_room(stack: ChatroomUp) -> None:
     """The README's grpcurl line works letter by letter (but for the port): no .proto, and a body of plain text."""
     request = """{
          "roomId": "room_001",

@@ -8,9 +8,9 @@ from typing import Any
 
 from chatroom.client import ChatClient, Hole, Message, Reconnecting
 from protos.job_pb2 import PushMsg
+from testbed.chatroom_up import ChatroomUp
 from tests.conftest import StackMaker
 from tests.support.kafka_reader import push_msgs
-from tests.support.stack import Stack
 
 CLIENTS = 6
 PAUSE_S = 0.05  # between a client's messages: some 100 a second in all
@@ -64,7 +64,7 @@ class Member:
                 await self._changed.wait()
 
 
-async def restart_all(stack: Stack) -> None:
+async def restart_all(stack: ChatroomUp) -> None:
     """SIGTERM one service after the other, and wait until it was started again and is ready."""
     for name in ("comet-0", "comet-1", "logic", "job"):
         before = len(stack.lines)
@@ -105,7 +105,7 @@ async def test_a_rolling_restart_loses_nothing_and_clients_see_only_reconnects(m
     assert "Traceback" not in "\n".join(stack.lines)
 
 
-async def kafka_has(stack: Stack, room: str, sent: list[tuple[int, str]]) -> None:
+async def kafka_has(stack: ChatroomUp, room: str, sent: list[tuple[int, str]]) -> None:
     """Wait until Kafka has a room's messages; the first occurrences in their order."""
 
     def contents(found: list[PushMsg]) -> list[tuple[int, str]]:

@@ -8,10 +8,11 @@ import re
 import socket
 import urllib.request
 
+from testbed.chatroom_up import ChatroomUp
 from tests.conftest import StackMaker
 from tests.support import loops
-from tests.support.prometheus import needs_prometheus
-from tests.support.stack import Stack, wait_gone
+from tests.support.loops import wait_gone
+from tests.support.promtool import needs_prometheus
 
 SERVICES = ("comet", "logic", "job")
 
@@ -22,12 +23,12 @@ def status(url: str) -> int:
         return int(response.status)
 
 
-def said(stack: Stack) -> list[str]:
+def said(stack: ChatroomUp) -> list[str]:
     """Return the last words of `up`."""
     return [line for line in stack.lines if line.startswith("chatroom up: ")]
 
 
-def test_the_banner_tells_true_addresses(stack: Stack) -> None:
+def test_the_banner_tells_true_addresses(stack: ChatroomUp) -> None:
     """Each of them answers, and it says what is embedded and how to stop."""
     text = "\n".join(stack.lines)
     for address in (
@@ -45,7 +46,7 @@ def test_the_banner_tells_true_addresses(stack: Stack) -> None:
     assert "Press Ctrl-C to stop" in text
 
 
-def test_each_line_stands_behind_its_service(stack: Stack) -> None:
+def test_each_line_stands_behind_its_service(stack: ChatroomUp) -> None:
     """Without a terminal a service logs JSON, a line an event; nothing stands without a name but the banner."""
     for service in SERVICES:
         line = stack.wait_for_line(rf"^{service} +\| (.*)")  # it may be ready before it has said so
@@ -97,7 +98,7 @@ def ready(url: str) -> bool:
         return False
 
 
-def scraped(stack: Stack) -> dict[str, str]:
+def scraped(stack: ChatroomUp) -> dict[str, str]:
     """Return the health of what the stack's Prometheus scrapes, by address."""
     base = stack.wait_for_line(r"^  Prometheus +(\S+)")[1]
     with urllib.request.urlopen(f"{base}/api/v1/targets", timeout=10) as answer:  # noqa: S310 - our own http URL

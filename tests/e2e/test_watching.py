@@ -18,7 +18,7 @@ from tests.support.account import FROZEN, Account, Expected, Moment, Shown, over
 from tests.support.dashboards import DASHBOARDS
 from tests.support.eventually import eventually
 from tests.support.metrics import asample, until_sample
-from tests.support.prometheus import needs_prometheus
+from tests.support.promtool import needs_prometheus
 from tests.support.scene import ROOM, Scene, playing, urls_of
 
 TOLERANCE = 0.1

@@ -1,6 +1,5 @@
 """The `chatroom` command as people run it: a program of its own, its output read line by line."""
 
-import os
 import queue
 import subprocess
 import sys
@@ -11,14 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from chatroom.up.guard import Guard
+from testbed.program import bare_environ
 
 TIMEOUT_S = 30.0
-_OURS = ("CHAT_", "COMET_", "LOGIC_", "JOB_", "CHATROOM_")
-
-
-def environ() -> dict[str, str]:
-    """Return an environment without the developer's own settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
 def chatroom(*arguments: str, typed: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -30,7 +24,7 @@ def chatroom(*arguments: str, typed: str = "", check: bool = True) -> subprocess
         text=True,
         check=check,
         timeout=TIMEOUT_S,
-        env=environ(),
+        env=bare_environ(),
     )
 
 
@@ -44,7 +38,7 @@ class Following:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environ(),
+            env=bare_environ(),
             process_group=guard.group,
         )
         self._lines: queue.Queue[str] = queue.Queue()

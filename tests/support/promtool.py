@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
+import pytest
+
+from testbed.prometheus import CONFIGURATION
+
 MISSING = (
     "promtool and prometheus are not on the PATH; install Prometheus "
     "(Debian, Ubuntu: apt-get install --no-install-recommends prometheus)"
@@ -21,11 +23,14 @@ def found() -> bool:
     return bool(shutil.which("prometheus") and shutil.which("promtool"))
 
 
+needs_prometheus = pytest.mark.skipif(not found(), reason=MISSING)
+
+
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run promtool beside Prometheus's configuration."""
     return subprocess.run(
         [shutil.which("promtool") or "promtool", *arguments],
-        cwd=PROMETHEUS,
+        cwd=CONFIGURATION,
         capture_output=True,
         text=True,
         timeout=60,

@@ -12,15 +12,15 @@ from redis.asyncio import Redis
 
 from chatroom.up.guard import Guard
 from common import ids, keys
+from testbed.chatroom_up import ChatroomUp
+from testbed.prometheus import Prometheus
 from tests.conftest import StackMaker
 from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
 from tests.support.frozen import frozen
 from tests.support.logic_gate import BAD, LogicGate
 from tests.support.metrics import asample, until_sample
-from tests.support.prometheus import Prometheus
 from tests.support.readings import Reading
-from tests.support.stack import Stack
 
 ROOM, EMPTY, SLOW = "chat", "empty", "slow"
 MEMBERS, STUCK = 3, 2
@@ -41,7 +41,7 @@ SETTINGS = {
 class Scene:
     """All that takes part. `did` is the ledger."""
 
-    stack: Stack
+    stack: ChatroomUp
     gate: LogicGate
     prometheus: Prometheus
     http: aiohttp.ClientSession
@@ -184,17 +184,17 @@ class Scene:
         return port_of(self.stack)
 
 
-def urls_of(stack: Stack) -> dict[str, str]:
+def urls_of(stack: ChatroomUp) -> dict[str, str]:
     """Return where each service's metrics are."""
     return {"comet": stack.metrics_url(), "logic": f"{stack.logic_url}/metrics", "job": stack.job_metrics_url}
 
 
-def instances_of(stack: Stack) -> dict[str, str]:
+def instances_of(stack: ChatroomUp) -> dict[str, str]:
     """Return what Prometheus is told of each service."""
     return {job: url.removeprefix("http://").removesuffix("/metrics") for job, url in urls_of(stack).items()}
 
 
-def port_of(stack: Stack) -> int:
+def port_of(stack: ChatroomUp) -> int:
     """Return where clients connect."""
     return int(stack.ws_url().rstrip("/").rsplit(":", 1)[1])
 

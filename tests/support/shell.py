@@ -13,9 +13,10 @@ from typing import Final
 import psutil
 
 from chatroom.up.guard import Guard
-from tests.support.commands import TIMEOUT_S, environ
+from testbed.chatroom_up import ChatroomUp
+from testbed.program import bare_environ
+from tests.support.commands import TIMEOUT_S
 from tests.support.documented import INTERRUPTED, Shown
-from tests.support.stack import Stack
 
 LOG: Final = "chatroom.log"
 
@@ -48,7 +49,7 @@ def normal(line: str) -> str:
 class Shell:
     """Runs commands in a folder that looks like a tree after `make up`, its output in `chatroom.log`."""
 
-    def __init__(self, guard: Guard, stack: Stack, directory: Path) -> None:
+    def __init__(self, guard: Guard, stack: ChatroomUp, directory: Path) -> None:
         self._guard = guard
         self._stack = stack
         self._directory = directory
@@ -107,7 +108,7 @@ class Shell:
     def _environ(self) -> dict[str, str]:
         """The `chatroom` command takes from here what it would find at its defaults."""
         return {
-            **environ(),
+            **bare_environ(),
             "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "LC_ALL": "C",
             "TZ": "UTC",

@@ -10,14 +10,14 @@ import pytest
 import yaml
 
 from common.config import SERVICES
+from testbed.prometheus import CONFIGURATION
 from tests.support.dashboards import DASHBOARDS, Panel
-from tests.support.prometheus import needs_prometheus
-from tests.support.promtool import PROMETHEUS, promtool
+from tests.support.promtool import needs_prometheus, promtool
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-ALERTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
-CASES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.test.yml").read_text())["tests"]
+ALERTS: list[dict[str, Any]] = yaml.safe_load((CONFIGURATION / "alerts.yml").read_text())["groups"][0]["rules"]
+CASES: list[dict[str, Any]] = yaml.safe_load((CONFIGURATION / "alerts.test.yml").read_text())["tests"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
@@ -90,7 +90,7 @@ def test_grafana_is_given_the_source_that_the_dashboards_name() -> None:
 def test_prometheus_is_given_the_rules() -> None:
     """The folder that compose mounts holds the file that the configuration names."""
     assert "./deploy/prometheus:/etc/prometheus:ro" in COMPOSE["services"]["prometheus"]["volumes"]
-    assert yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["rule_files"] == ["alerts.yml"]
+    assert yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())["rule_files"] == ["alerts.yml"]
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
@@ -131,7 +131,7 @@ def test_the_rules_tests_notice_an_alert_that_never_fires(alert: dict[str, Any],
     """With its expression made impossible the same tests fail."""
     rules = [{**one, "expr": f"({one['expr']}) < -1"} if one is alert else one for one in ALERTS]
     (tmp_path / "alerts.yml").write_text(yaml.safe_dump({"groups": [{"name": "chatroom", "rules": rules}]}))
-    (tmp_path / "alerts.test.yml").write_text((PROMETHEUS / "alerts.test.yml").read_text())
+    (tmp_path / "alerts.test.yml").write_text((CONFIGURATION / "alerts.test.yml").read_text())
     done = promtool("test", "rules", str(tmp_path / "alerts.test.yml"))
     assert done.returncode == 1
     assert alert["alert"] in done.stdout + done.stderr

@@ -14,8 +14,8 @@ from bench.cases.stand import BARE, COMET, Load, stand
 from bench.load import wire
 from bench.load.cores import Cores
 from bench.load.crowd_connect import Way
-from chatroom.config import program_environ
 from testbed.bed import TestBed
+from testbed.program import program_environ
 
 TIMEOUT_S = 120.0
 CLIENTS = 20

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from testbed.kafka_server import KafkaServer
+from testbed.program import program_environ
 
 SMALL = ["--seconds", "0.4", "--repeat", "1"]
 TIMEOUT_S = 120.0
@@ -19,10 +19,9 @@ async def bench(*arguments: str, redis_url: str, kafka: KafkaServer, out: Path) 
     """Run `python -m bench` on these servers and return what it wrote as JSON."""
     settings = [part for name, value in kafka.settings.items() for part in ("--set", f"{name}={value}")]
     servers = ["--redis", redis_url, "--kafka", kafka.brokers, "--out", str(out)]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("CHAT_", "COMET_"))}
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench", *arguments, *SMALL, *servers, *settings),
-        env=environ,
+        env=program_environ({}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from chatroom.client import ChatClient, Message
 from chatroom.up.guard import Guard
+from testbed.program import bare_environ
 from tests.support.comet_program import CometProgram
-from tests.support.commands import environ
 from tests.support.documented import example
 
 TIMEOUT_S = 40.0
@@ -26,7 +26,7 @@ async def heard(chat: ChatClient, content: str) -> None:
 @contextmanager
 def running(guard: Guard, program: str) -> Iterator[None]:
     """Run a program while inside."""
-    with subprocess.Popen([sys.executable, "-c", program], env=environ(), process_group=guard.group) as started:
+    with subprocess.Popen([sys.executable, "-c", program], env=bare_environ(), process_group=guard.group) as started:
         try:
             yield
         finally:

@@ -17,11 +17,12 @@ from aiokafka import AIOKafkaProducer
 
 from chatroom.up.guard import Guard
 from protos.job_pb2 import PushMsg
+from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer, run_aside
 from testbed.ports import free_port
+from testbed.program import bare_environ
 from tests.support.comet_program import CometProgram
-from tests.support.commands import Following, chatroom, environ
-from tests.support.stack import Stack
+from tests.support.commands import Following, chatroom
 
 ROOM = "lobby"
 HOME, REST_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"  # of a terminal: where to go, what to clear
@@ -110,7 +111,7 @@ def test_a_reader_that_leaves_ends_tail(comet: CometProgram) -> None:
     """As `| head -1` does, though nothing more is said in the room: exit code 0 and not a word."""
     chatroom("send", ROOM, "-", "--name", "Bob", "--url", comet.url, typed="one\ntwo")
     argv = [sys.executable, "-m", "chatroom", "tail", ROOM, "--url", comet.url]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ()) as tail:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=bare_environ()) as tail:
         assert tail.stdout is not None
         assert tail.stderr is not None
         assert tail.stdout.readline().endswith("Bob: one\n")
@@ -168,7 +169,7 @@ def test_a_topic_that_is_not_there_is_one_line(kafka: KafkaServer) -> None:
         assert "there is no topic nobodys at" in done.stderr
 
 
-def test_status_tells_of_a_whole_stack_and_of_what_is_away(stack: Stack, guard: Guard) -> None:
+def test_status_tells_of_a_whole_stack_and_of_what_is_away(stack: ChatroomUp, guard: Guard) -> None:
     """Exit code 0 while all is well, 1 when Logic is gone; with --watch again and again."""
     room = f"status-{secrets.token_hex(4)}"
     at = ["--url", stack.ws_url(), "--logic", stack.logic_url, "--job", stack.job_metrics_url.removesuffix("/metrics")]
@@ -203,7 +204,11 @@ def test_status_is_drawn_over_itself_on_a_terminal(guard: Guard) -> None:
     argv = [sys.executable, "-m", "chatroom", "status", "--watch", "--every", "0.1", *at]
     ours, theirs = os.openpty()
     with subprocess.Popen(
-        argv, stdout=theirs, stderr=subprocess.PIPE, env=environ() | {"TERM": "xterm"}, process_group=guard.group
+        argv,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=bare_environ() | {"TERM": "xterm"},
+        process_group=guard.group,
     ) as watching:
         try:
             shown = ""

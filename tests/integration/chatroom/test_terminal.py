@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chatroom.up.guard import Guard
+from testbed.chatroom_up import ChatroomUp
 from tests.integration.chatroom.conftest import UpMaker
-from tests.support.stack import Stack, wait_gone
+from tests.support.loops import wait_gone
 
 # Runs a command on a terminal of its own; what it is given on standard input is typed there. A closed window hangs up,
 # also where the tests themselves are run with nohup.
@@ -19,7 +20,7 @@ TERMINAL = (
 
 
 @contextmanager
-def terminal(guard: Guard, stack: Stack) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def terminal(guard: Guard, stack: ChatroomUp) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """Run the stack on a terminal and yield that and its lines once the banner is there."""
     environ = {**stack.environ(), "TERM": "xterm"}
     environ.pop("NO_COLOR", None)

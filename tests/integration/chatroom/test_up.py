@@ -12,19 +12,20 @@ import redis
 from aiokafka.admin import AIOKafkaAdminClient
 
 from chatroom.up import folder
+from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer
 from testbed.ports import free_port
 from testbed.redis_server import RedisServer
 from tests.integration.chatroom.conftest import UpMaker
-from tests.support.stack import Stack, wait_gone
+from tests.support.loops import wait_gone
 
 
-def said(stack: Stack) -> list[str]:
+def said(stack: ChatroomUp) -> list[str]:
     """Return what `up` said without a name before it: its last words."""
     return [line for line in stack.lines if line.startswith("chatroom up: ")]
 
 
-def told(stack: Stack, service: str) -> str:
+def told(stack: ChatroomUp, service: str) -> str:
     """Return the settings that a stand-in was given."""
     return stack.wait_for_line(rf"^{service} +\| \S+ told (.*)")[1]
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.stack import wait_gone
+from tests.support.loops import wait_gone
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from chatroom.up.guard import Guard
-from tests.support.stack import wait_gone
+from tests.support.loops import wait_gone
 
 STARTER = """
 import subprocess, sys, time

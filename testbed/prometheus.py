@@ -1,4 +1,4 @@
-"""A real Prometheus in a test's hands, with the configuration and the rules of deploy/prometheus."""
+"""A real Prometheus with the configuration and the rules of deploy/prometheus."""
 
 import asyncio
 import json
@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
 import yaml
 
 from chatroom.up.guard import Guard
 from testbed.ports import free_port
 from testbed.program import Program
-from tests.support.eventually import eventually
-from tests.support.promtool import MISSING, PROMETHEUS, found
 
-needs_prometheus = pytest.mark.skipif(not found(), reason=MISSING)
-
+CONFIGURATION = Path(__file__).parents[1] / "deploy" / "prometheus"
 SCRAPE_EVERY_S = 0.5
+SCRAPED_TIMEOUT_S = 30.0
 
 
 class Prometheus(Program):
@@ -35,8 +32,8 @@ class Prometheus(Program):
 
     def argv(self) -> list[str]:
         """Write the configuration of deploy/ with these targets, and run with it."""
-        shutil.copy(PROMETHEUS / "alerts.yml", self.directory)
-        config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+        shutil.copy(CONFIGURATION / "alerts.yml", self.directory)
+        config = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
         every = f"{int(SCRAPE_EVERY_S * 1000)}ms"
         config["global"] |= {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": "1s"}
         for job in config["scrape_configs"]:
@@ -58,14 +55,17 @@ class Prometheus(Program):
             return False
 
     async def scraped(self, *jobs: str) -> None:
-        """Wait until each of the jobs was scraped, with success, by a scrape that began after now."""
-        now = time.time()
+        """Wait until each of the jobs was scraped, with success, by a scrape that began after now.
 
-        async def all_are() -> bool:
+        Raises AssertionError with the jobs that were not.
+        """
+        began, missing = time.time(), set(jobs)
+        while missing:
+            if time.time() > began + SCRAPED_TIMEOUT_S:
+                raise AssertionError(f"not scraped within {SCRAPED_TIMEOUT_S} s: {missing}")
+            await asyncio.sleep(SCRAPE_EVERY_S / 10)
             seen = await self.query("timestamp(up) and up == 1")
-            return {job for job in jobs if any(labels["job"] == job and at > now for labels, at in seen)} == set(jobs)
-
-        await eventually(all_are, f"scrapes of {jobs}", timeout_s=30)
+            missing -= {labels["job"] for labels, at in seen if at > began}
 
     async def query(self, expr: str, at_s: float | None = None) -> list[tuple[dict[str, str], float]]:
         """Return labels and value of each series, as of now or a time."""
@@ -76,7 +76,8 @@ class Prometheus(Program):
         """Return the values by their legends, as Grafana shows a target. No two may have the same legend."""
         found = await self.query(expr, at_s)
         shown = {re.sub(r"{{(\w+)}}", lambda name: labels[name[1]], legend): value for labels, value in found}  # noqa: B023 - used at once
-        assert len(shown) == len(found), f"{legend} does not tell {found} apart"
+        if len(shown) != len(found):
+            raise AssertionError(f"{legend} does not tell {found} apart")
         return shown
 
     async def rules(self) -> dict[str, str]:
@@ -84,7 +85,8 @@ class Prometheus(Program):
         found = await asyncio.to_thread(self._get, "rules")
         return {rule["name"]: rule["health"] for group in found["groups"] for rule in group["rules"]}
 
-    def _get(self, path: str, **parameters: str) -> Any:
+    def _get(self, path: str, **parameters: str) -> dict[str, Any]:
         url = f"{self._url}/api/v1/{path}?{urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own http URL
-            return json.load(answer)["data"]
+            data: dict[str, Any] = json.load(answer)["data"]
+            return data

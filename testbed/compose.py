@@ -1,4 +1,4 @@
-"""docker-compose.yml brought up for real: which engine and compose programs there are, and one stack under them.
+"""docker-compose.yml in a real Docker engine: which engine and compose programs are here, and one project of the file.
 
 Only where a Docker engine answers. Where none does, tests/e2e/test_compose.py collects nothing, and `report` says so.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PROJECT = "chatroom-test"  # its volumes are its own: a stack that the user has keeps what it holds
 PROGRAMS = {"docker compose": ["docker", "compose"], "docker-compose": ["docker-compose"]}
 ASK_TIMEOUT_S = 20.0
@@ -47,8 +47,8 @@ def report() -> str:
     return f"docker-compose.yml: tried with {' and '.join(programs())} on Docker engine {version}"
 
 
-class Stack:
-    """One project of docker-compose.yml."""
+class ComposeProject:
+    """One project of docker-compose.yml: all its containers, networks and volumes."""
 
     def __init__(self, program: str) -> None:
         self._argv = [*PROGRAMS[program], "--project-name", PROJECT]
@@ -65,7 +65,9 @@ class Stack:
             timeout=timeout_s,
             check=False,
         )
-        assert done.returncode == 0, f"{' '.join([*self._argv, *args])}: {done.stdout[-4000:]}\n{done.stderr[-8000:]}"
+        if done.returncode:
+            command = " ".join([*self._argv, *args])
+            raise AssertionError(f"{command}: {done.stdout[-4000:]}\n{done.stderr[-8000:]}")
         return done.stdout
 
     def services(self) -> list[str]:
@@ -87,11 +89,11 @@ class Stack:
 
 
 @contextmanager
-def stack(program: str) -> Iterator[Stack]:
+def composed(program: str) -> Iterator[ComposeProject]:
     """Bring the whole file up, built anew; take it down with its volumes. One at a time, for the ports are fixed."""
     with (Path(tempfile.gettempdir()) / f"{PROJECT}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        it = Stack(program)
+        it = ComposeProject(program)
         it.run("down", "--volumes", "--remove-orphans")  # what a killed run left
         try:
             it.run("up", "--detach", "--build")

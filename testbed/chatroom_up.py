@@ -1,4 +1,4 @@
-"""The whole stack in a test's hands: `chatroom up` on free ports with a folder of its own, and all that it prints."""
+"""`chatroom up` as a program: on free ports, with a folder of its own. A test reads all that it prints."""
 
 import os
 import re
@@ -10,26 +10,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGINT, SIGKILL, Signals
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import psutil
 
 from chatroom.up import embedded
 from chatroom.up.guard import Guard
 from testbed.kafka_server import KafkaServer
-from testbed.ports import free_port
+from testbed.ports import free_base, free_port, leave_usual_ports
+from testbed.program import bare_environ
 from testbed.redis_server import RedisServer
-from tests.support.loops import wait_until
-from testbed.ports import free_base, leave_usual_ports
 
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 60.0
 LINE_TIMEOUT_S = 20.0
-_OURS = ("CHAT_", "COMET_", "LOGIC_", "JOB_")
+OUTPUT_TIMEOUT_S = 5.0
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class Stack:
+class ChatroomUp:
     """One `chatroom up`. `redis` and `kafka` are servers to use instead of embedded ones; `environ` adds settings.
 
     `program` is the installed command to run, if not the tree's, and `cwd` where it is run.
@@ -135,7 +134,7 @@ class Stack:
             cwd=self._cwd,
             process_group=self._guard.group,
         )
-        threading.Thread(target=self._read, args=(self._running,), daemon=True).start()
+        threading.Thread(target=self._read, args=(self._running.stdout,), daemon=True).start()
         return self
 
     def start(self) -> Self:
@@ -156,7 +155,7 @@ class Stack:
     def environ(self) -> dict[str, str]:
         """Return its environment: nothing of the developer's own settings."""
         return {
-            **{name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
+            **bare_environ(),
             "COMET_HTTP_BIND_IP": "127.0.0.1",
             "COMET_HTTP_BIND_PORT": str(self._ws_port),
             "COMET_GRPC_PORT": str(self._grpc_port),
@@ -172,8 +171,13 @@ class Stack:
     @property
     def pid(self) -> int:
         """The process of `chatroom up` itself."""
-        assert self._running is not None, "not started"
-        return self._running.pid
+        return self._started.pid
+
+    @property
+    def _started(self) -> subprocess.Popen[str]:
+        if self._running is None:
+            raise RuntimeError("`chatroom up` is not started")
+        return self._running
 
     def signal(self, signum: Signals) -> None:
         """Send `chatroom up` a signal."""
@@ -181,19 +185,18 @@ class Stack:
 
     def wait(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """Wait for its end and return its exit code."""
-        assert self._running is not None, "not started"
-        self.exit_code = self._running.wait(timeout_s)
+        self.exit_code = self._started.wait(timeout_s)
         with self._more:
-            assert self._more.wait_for(lambda: self.lines and self.lines[-1] == "", 5), "its output goes on"
+            if not self._more.wait_for(lambda: self.lines and self.lines[-1] == "", OUTPUT_TIMEOUT_S):
+                raise AssertionError("`chatroom up` ended, but its output is still open")
         return self.exit_code
 
     def stop(self) -> int:
         """Press Ctrl-C, wait for the end and return the exit code. Does nothing the second time."""
-        if self.exit_code is None:
-            self.signal(SIGINT)
-            self.wait()
-        assert self.exit_code is not None
-        return self.exit_code
+        if self.exit_code is not None:
+            return self.exit_code
+        self.signal(SIGINT)
+        return self.wait()
 
     def __enter__(self) -> Self:
         """Start it and wait until it is ready."""
@@ -209,7 +212,6 @@ class Stack:
 
     def close_output(self) -> None:
         """Leave its output unread, as `| head` does."""
-        assert self._running is not None, "not started"
         self._unread.set()
 
     # What it does and says.
@@ -256,10 +258,9 @@ class Stack:
                 return found
         raise AssertionError(f"no line {regex!r} in\n" + "\n".join(self.lines[-80:]))
 
-    def _read(self, running: subprocess.Popen[str]) -> None:
-        assert running.stdout is not None
-        with running.stdout:
-            for line in running.stdout:
+    def _read(self, output: IO[str]) -> None:
+        with output:
+            for line in output:
                 if self._unread.is_set():
                     break
                 self._add(_ANSI.sub("", line.rstrip("\n")) or " ")
@@ -269,20 +270,3 @@ class Stack:
         with self._more:
             self.lines.append(line)
             self._more.notify_all()
-
-
-def wait_gone(pids: Sequence[int], timeout_s: float = 10.0) -> None:
-    """Wait until none of the processes runs any more (a zombie does not)."""
-    wait_until(lambda: not _running(pids), timeout_s, lambda: f"{_running(pids)} still run")
-
-
-def _running(pids: Sequence[int]) -> list[str]:
-    found = []
-    for pid in pids:
-        try:
-            program = psutil.Process(pid)
-            if program.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{pid} {' '.join(program.cmdline())}")
-        except psutil.NoSuchProcess:
-            continue
-    return found
