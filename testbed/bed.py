@@ -1,8 +1,9 @@
 """The test bed: real servers and services of one part of the bench, started on request, gone at its end.
 
-Redis runs as promised, Kafka is Apache Kafka (or those that the user named); services run with the settings of
-production, but for ports, a topic of their own and the log level: a line a message is for people who look on. A part
-that needs no Kafka starts none. Whatever ends the bench, what it started dies with it (`chatroom/up/guard.py`).
+Redis runs with the promised settings. Kafka is Apache Kafka. The user may name others. Services run with the settings
+of production, except for their ports, a topic of their own and the log level: a log line for each message is for people
+who watch. A part that needs no Kafka starts none. Whatever ends the bench also ends all of its programs
+(`chatroom/up/guard.py`).
 """
 
 import asyncio
@@ -10,58 +11,24 @@ import logging
 import resource
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from chatroom import probes
 from chatroom.up.guard import Guard
-from chatroom.up.ports import LOOPBACK
 from common import redis_client
 from common.errors import StartupError
 from testbed.kafka_server import MEASURED_JVM, PARTITIONS, ApacheKafka
-from testbed.ports import free_port
-from testbed.program import Program
+from testbed.program import Program, running
 from testbed.redis_server import RedisServer
-from testbed.service import Service
+from testbed.service import CometProgram
+from testbed.stack import Line, Stack, straight
 
 LOG_LEVEL: Final = "warning"
-
-
-class Comet(Service):
-    """A node of its own ports."""
-
-    def __init__(self, guard: Guard, name: str, directory: Path, settings: Mapping[str, str]) -> None:
-        self.ws_port = free_port()
-        self.grpc_port = free_port()
-        own = {
-            "COMET_HTTP_BIND_PORT": str(self.ws_port),
-            "COMET_GRPC_PORT": str(self.grpc_port),
-            "COMET_DEFAULT_ROOMS": "",
-        }
-        super().__init__(guard, name, directory, module="comet", settings={**own, **settings})
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """All services of both paths, and where what they share is."""
-
-    comets: Sequence[Comet]
-    logic: Service
-    job: Service
-    redis_url: str
-    brokers: str
-    topic: str
-    group: str
-    servers: Mapping[str, Program]  # Redis and Kafka, where they are the test bed's own
-
-    def pids(self) -> dict[str, int]:
-        """Return the pids by name: redis and kafka (the test bed's own), comet (comet-0 of several), logic, job."""
-        services = {service.name: service for service in (*self.comets, self.logic, self.job)}
-        return {name: program.pid for name, program in (services | dict(self.servers)).items()}
+NO_ROOMS: Final = {"COMET_DEFAULT_ROOMS": ""}
 
 
 class TestBed:
@@ -150,88 +117,50 @@ class TestBed:
     @asynccontextmanager
     async def comet(
         self, settings: Mapping[str, str] | None = None, core: int | None = None, *, profile: bool = False
-    ) -> AsyncIterator[Comet]:
+    ) -> AsyncIterator[CometProgram]:
         """Run a node alone, on a core if one is named; nobody takes what it forwards. Raises StartupError.
 
-        With `profile` it notes what its CPU is used for; whoever stops it can ask for its `costs`.
+        With `profile` it counts what its CPU is used for: its `costs`, once it has ended.
         """
-        own = {
-            "CHAT_REDIS_URL": await self.redis(),
-            "CHAT_LOG_LEVEL": LOG_LEVEL,
-            "COMET_FORWARD_URL": f"http://{LOOPBACK}:{free_port()}",
-        }
-        chosen = {**(settings or {}), **_of("COMET_", self.settings)}
-        node = Comet(self._guard, "comet", self._folder(), {**own, **chosen})
+        chosen = {**NO_ROOMS, **(settings or {}), **self.settings}
+        node = CometProgram(self._guard, self._folder(), await self.redis(), chosen)
         node.core = core
         if profile:
-            node.profile = node.directory / "comet.profile"
-        async with _running([node]):
+            node.profile()
+        async with running([node]):
             yield node
 
     @asynccontextmanager
-    async def pipeline(
-        self,
-        nodes: int = 1,
-        *,
-        advertised: Sequence[str] = (),
-        profile: bool = False,
-    ) -> AsyncIterator[Pipeline]:
-        """Run all services. `advertised` says for each node where Job shall call it. Raises StartupError.
+    async def pipeline(self, nodes: int = 1, *, line: Line = straight, profile: bool = False) -> AsyncIterator[Stack]:
+        """Run all services; `line` may put something between them (see Stack). Raises StartupError.
 
-        With `profile` they note what their CPU is used for; `costs` can be asked for when they have ended.
+        With `profile` they count what their CPU is used for: their `costs`, once they have ended.
         """
         redis_url, brokers = await asyncio.gather(self.redis(), self.kafka())
         topic = f"bench-{secrets.token_hex(6)}"
         await _reach("Kafka", brokers, probes.ensure_topic(brokers, topic, PARTITIONS))
-        shared = {
-            "CHAT_REDIS_URL": redis_url,
-            "CHAT_KAFKA_BROKERS": brokers,
-            "CHAT_KAFKA_TOPIC": topic,
-            "CHAT_LOG_LEVEL": LOG_LEVEL,
-        }
-        chosen, folder = self.settings, self._folder()
-        logic = Service(self._guard, "logic", folder, module="logic", settings=shared | _of("LOGIC_", chosen))
-        forwarding = {"COMET_FORWARD_URL": f"http://{LOOPBACK}:{logic.health_port}"}
-        of_comets = shared | forwarding | _of("COMET_", chosen)
-        comets = [
-            Comet(
-                self._guard,
-                "comet" if nodes == 1 else f"comet-{k}",
-                folder,
-                of_comets | ({"COMET_ADVERTISE_ADDRESS": advertised[k]} if advertised else {}),
-            )
-            for k in range(nodes)
-        ]
-        own = {"JOB_CONSUMER_GROUP": topic, "JOB_COMET_ADDRS": ""}
-        job = Service(self._guard, "job", folder, module="job", settings=shared | own | _of("JOB_", chosen))
-        services = [logic, *comets, job]
+        stack = Stack(
+            self._guard,
+            self._folder(),
+            redis_url=redis_url,
+            brokers=brokers,
+            topic=topic,
+            comets=nodes,
+            settings={"CHAT_LOG_LEVEL": LOG_LEVEL, **NO_ROOMS, **self.settings},
+            line=line,
+            servers=self.servers,
+        )
         if profile:
-            for service in services:
-                service.profile = folder / f"{service.name}.profile"
-        async with _running(services):
-            yield Pipeline(comets, logic, job, redis_url, brokers, topic, topic, self.servers)
+            for service in stack.services:
+                service.profile()
+        async with running(stack.services):
+            yield stack
             if profile:
-                await asyncio.gather(*(asyncio.to_thread(service.stop) for service in services))
+                await asyncio.gather(*(asyncio.to_thread(service.stop) for service in stack.services))
 
     def _folder(self) -> Path:
         self._lives += 1
         return self._directory / f"services-{self._lives}"
-
-
-def _of(prefix: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that a service takes: its own and the shared ones."""
-    return {name: value for name, value in settings.items() if name.startswith((prefix, "CHAT_"))}
-
-
-@asynccontextmanager
-async def _running(programs: Sequence[Program]) -> AsyncIterator[None]:
-    """Start them side by side, and kill them on the way out."""
-    try:
-        await asyncio.gather(*(asyncio.to_thread(program.start) for program in programs))
-        yield
-    finally:
-        for program in programs:
-            program.kill()
 
 
 async def _reach(name: str, where: str, asking: Awaitable[None]) -> None:

@@ -3,12 +3,13 @@
 Servers and services derive from it (redis_server.py, kafka_server.py, service.py).
 """
 
+import asyncio
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -108,21 +109,21 @@ class Program:
             raise StartupError(f"{self.name} ended with {code} as it started\n{self.log[-2000:]}")
         return self.answers()
 
-    def stop(self) -> int | None:
-        """End it politely, wait and return its exit code (None: it did not run); what does not end is killed."""
-        return self._end(signal.SIGTERM)
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int | None:
+        """SIGTERM it, wait and return its exit code (None: it did not run); after the timeout it is killed."""
+        return self._end(signal.SIGTERM, timeout_s)
 
     def kill(self) -> int | None:
         """SIGKILL it, wait and return its exit code."""
-        return self._end(signal.SIGKILL)
+        return self._end(signal.SIGKILL, STOP_TIMEOUT_S)
 
-    def _end(self, signum: signal.Signals) -> int | None:
+    def _end(self, signum: signal.Signals, timeout_s: float) -> int | None:
         running, self._running = self._running, None
         if running is None:
             return None
         running.send_signal(signum)
         try:
-            return running.wait(STOP_TIMEOUT_S)
+            return running.wait(timeout_s)
         except subprocess.TimeoutExpired:
             running.kill()
             return running.wait(STOP_TIMEOUT_S)
@@ -136,6 +137,17 @@ class Program:
     ) -> None:
         """Kill it: nobody reads its files any more."""
         self.kill()
+
+
+@asynccontextmanager
+async def running(programs: Sequence[Program]) -> AsyncIterator[None]:
+    """Start programs side by side, and kill them on the way out. Raises StartupError."""
+    try:
+        await asyncio.gather(*(asyncio.to_thread(program.start) for program in programs))
+        yield
+    finally:
+        for program in programs:
+            program.kill()
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""One service as a program: `python -m comet|logic|job` with these settings, ready when its /readyz says so."""
+"""Comet, Logic or Job as a program: `python -m comet|logic|job`, ready when its /readyz says so.
+
+The names of the settings that place a service on this machine and lead it to Redis and Kafka stand here alone. A
+service that runs in the test's own process takes them from here too.
+"""
 
 import json
 import os
@@ -6,8 +10,9 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from chatroom.up.guard import Guard
@@ -16,55 +21,103 @@ from testbed.ports import free_port
 from testbed.program import Program, program_environ
 
 ASK_TIMEOUT_S: Final = 2.0
-METRICS_TIMEOUT_S: Final = 15.0  # it may be busy, which is what is measured
+METRICS_TIMEOUT_S: Final = 15.0  # a service under measurement is busy
+NOBODY: Final = f"http://{LOOPBACK}:1"
+NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
+PORTS: Final = {
+    "comet": ("COMET_HTTP_BIND_PORT", "COMET_GRPC_PORT", "COMET_METRICS_PORT"),
+    "logic": ("LOGIC_HTTP_BIND_PORT",),
+    "job": ("JOB_METRICS_PORT",),
+}
+
+
+def local_settings(module: str) -> dict[str, str]:
+    """Return the settings of a service that listens on free ports of loopback and knows no other service."""
+    strangers = {"comet": {"COMET_FORWARD_URL": NOBODY}, "job": {"JOB_COMET_ADDRS": ""}}
+    ports = {name: str(free_port()) for name in PORTS[module]}
+    return {f"{module.upper()}_HTTP_BIND_IP": LOOPBACK, **ports, **strangers.get(module, {})}
+
+
+def shared_settings(redis_url: str, brokers: str, topic: str) -> dict[str, str]:
+    """Return the settings that lead services to one Redis and one topic; Job's group is named after the topic."""
+    return {
+        "CHAT_REDIS_URL": redis_url,
+        "CHAT_KAFKA_BROKERS": brokers,
+        "CHAT_KAFKA_TOPIC": topic,
+        "JOB_CONSUMER_GROUP": topic,
+    }
 
 
 class Service(Program):
-    """Comet, Logic or Job on loopback; `health_port` is where it answers /readyz and /metrics."""
+    """One service on loopback. `settings` are named as in the environment and win over those of `local_settings`.
 
-    def __init__(self, guard: Guard, name: str, directory: Path, *, module: str, settings: Mapping[str, str]) -> None:
-        super().__init__(guard, name, directory)
-        self.health_port = free_port()
+    `runner` is a module with arguments that runs the service's own module: `python -m <runner> <module>`.
+    """
+
+    def __init__(  # noqa: PLR0913 - each tells one service from another
+        self,
+        guard: Guard,
+        module: str,
+        directory: Path,
+        settings: Mapping[str, str] = NO_SETTINGS,
+        *,
+        name: str = "",
+        runner: Sequence[str] = (),
+    ) -> None:
+        super().__init__(guard, name or module, directory)
         self.module = module
-        port = "LOGIC_HTTP_BIND_PORT" if module == "logic" else f"{module.upper()}_METRICS_PORT"
-        own = {f"{module.upper()}_HTTP_BIND_IP": LOOPBACK, port: str(self.health_port)}
-        self.settings = {**own, **settings}
-        self.profile: Path | None = None  # where it notes what its CPU was used for, when it is stopped
+        self.runner = runner
+        self.settings = {**local_settings(module), **settings}
+        self._costs = directory / f"{self.name}.profile"
 
     def argv(self) -> list[str]:
         """The service as it is run."""
-        noting = ["bench.load.profiled", str(self.profile)] if self.profile is not None else []
-        return [sys.executable, "-m", *noting, self.module]
+        return [sys.executable, "-m", *self.runner, self.module]
+
+    def environ(self) -> Mapping[str, str]:
+        """Its settings, none of them inherited."""
+        return program_environ(self.settings)
+
+    # -- what its CPU is used for ------------------------------------------------------------------------------------
+
+    def profile(self) -> None:
+        """Let it count what its CPU is used for (profiled.py), from its next start on."""
+        self.runner = ["testbed.profiled", str(self._costs)]
 
     def begin_profile(self) -> None:
-        """Let it note what its CPU is used for from now on."""
+        """Let it count from now on."""
         os.kill(self.pid, signal.SIGUSR1)
 
     def costs(self) -> list[tuple[str, int]]:
-        """Return the functions that used its CPU, the largest first, with the number of samples (profiled.py)."""
-        if self.profile is None:
-            raise RuntimeError(f"{self.name} was not profiled")
-        return [(name, count) for name, count in json.loads(self.profile.read_bytes())]
+        """Return the functions that used its CPU, the largest first, with the number of samples; it has ended."""
+        return [(name, count) for name, count in json.loads(self._costs.read_bytes())]
 
-    def environ(self) -> Mapping[str, str]:
-        """Its settings, nothing of them inherited."""
-        return program_environ(self.settings)
+    # -- what it says of itself --------------------------------------------------------------------------------------
+
+    @property
+    def health_port(self) -> int:
+        """The port of /readyz and /metrics."""
+        return int(self.settings[PORTS[self.module][-1]])
+
+    @property
+    def http_url(self) -> str:
+        """Where it answers HTTP, without a slash at its end."""
+        return f"http://{LOOPBACK}:{self.health_port}"
 
     @property
     def metrics_url(self) -> str:
         """Its metrics."""
-        return f"http://{LOOPBACK}:{self.health_port}/metrics"
+        return f"{self.http_url}/metrics"
 
     def answers(self) -> bool:
-        """Whether nothing speaks against it. That PubSub is away is only a warning, but then it does not serve yet."""
+        """Whether nothing speaks against it. A lost PubSub is only a warning, but a node without it does not serve."""
         report = self.report()
         return not report["reasons"] and "pubsub" not in report.get("warnings", {})
 
     def report(self) -> dict[str, Any]:
-        """What /readyz says."""
+        """Return what /readyz says; the reason `readyz` where it does not answer."""
         try:
-            url = f"http://{LOOPBACK}:{self.health_port}/readyz"
-            with urllib.request.urlopen(url, timeout=ASK_TIMEOUT_S) as answer:
+            with urllib.request.urlopen(f"{self.http_url}/readyz", timeout=ASK_TIMEOUT_S) as answer:  # noqa: S310 - our own
                 text = answer.read()
         except urllib.error.HTTPError as e:
             text = e.read()
@@ -75,7 +128,7 @@ class Service(Program):
 
     def samples(self) -> dict[str, float]:
         """Return its metrics by name, those with labels summed over them. Raises OSError."""
-        with urllib.request.urlopen(self.metrics_url, timeout=METRICS_TIMEOUT_S) as answer:  # noqa: S310 - our own http URL
+        with urllib.request.urlopen(self.metrics_url, timeout=METRICS_TIMEOUT_S) as answer:  # noqa: S310 - our own
             text = answer.read().decode()
         found: dict[str, float] = {}
         for line in text.splitlines():
@@ -83,3 +136,47 @@ class Service(Program):
                 name, value = line.partition("{")[0].split(" ")[0], line.rpartition(" ")[2]
                 found[name] = found.get(name, 0.0) + float(value)
         return found
+
+
+class CometProgram(Service):
+    """One node, which logs only warnings. `files` bounds its open files; 0 leaves them as they are."""
+
+    def __init__(  # noqa: PLR0913 - each tells one node from another
+        self,
+        guard: Guard,
+        directory: Path,
+        redis_url: str,
+        settings: Mapping[str, str] = NO_SETTINGS,
+        *,
+        name: str = "comet",
+        runner: Sequence[str] = (),
+        files: int = 0,
+    ) -> None:
+        own = {"CHAT_REDIS_URL": redis_url, "CHAT_LOG_LEVEL": "warning"}
+        super().__init__(guard, "comet", directory, {**own, **settings}, name=name, runner=runner)
+        self._files = files
+
+    def argv(self) -> list[str]:
+        """The node as it is run; with few open files, by way of a shell."""
+        command = super().argv()
+        return ["sh", "-c", f'ulimit -n {self._files}; exec "$@"', "sh", *command] if self._files else command
+
+    @property
+    def port(self) -> int:
+        """The port that clients connect to."""
+        return int(self.settings["COMET_HTTP_BIND_PORT"])
+
+    @property
+    def grpc_port(self) -> int:
+        """The port that Job calls."""
+        return int(self.settings["COMET_GRPC_PORT"])
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"ws://{LOOPBACK}:{self.port}/"
+
+    @property
+    def resident_bytes(self) -> int:
+        """How much memory it takes."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

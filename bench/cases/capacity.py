@@ -20,7 +20,8 @@ from bench.load.traffic import TrafficPlan
 from bench.part import Options, Part
 from bench.report.measures import KIB, Spread, cpu_seconds, memory
 from bench.report.results import Cell, Result
-from testbed.bed import Pipeline, TestBed
+from testbed.bed import TestBed
+from testbed.stack import Stack
 
 FEW, MANY, ON_TWO = Shape(20, 2), Shape(20, 50), Shape(20, 50, 2)
 CHECK: Final = Shape(50, 20, 2)  # of another shape than those that the constants come from
@@ -75,17 +76,17 @@ async def _once(bed: TestBed, options: Options, k: int) -> Once:
     return Once(us, kib)
 
 
-async def _connection_kib(bed: TestBed, pipeline: Pipeline, idle: int, k: int) -> float:
+async def _connection_kib(bed: TestBed, pipeline: Stack, idle: int, k: int) -> float:
     """Return what an idle connection takes of Comet's own memory."""
     pid = pipeline.comets[0].pid
     before = memory(pid).uss_bytes
-    plan = TrafficPlan([pipeline.comets[0].ws_port], f"idle{k}", 10, idle, keep=False)
+    plan = TrafficPlan([pipeline.comets[0].port], f"idle{k}", 10, idle, keep=False)
     async with load(bed, pipeline, plan):
         return (memory(pid).uss_bytes - before) / idle / KIB
 
 
 async def _all(
-    bed: TestBed, pipeline: Pipeline, shapes: Sequence[Shape], options: Options, room: str
+    bed: TestBed, pipeline: Stack, shapes: Sequence[Shape], options: Options, room: str
 ) -> dict[Shape, Mapping[str, float]]:
     """Return by shape what a message costs in each service, over what that uses while nothing happens."""
     await measure(bed, pipeline, _scaled(shapes[0], options), options, f"{room}-warm")
@@ -103,7 +104,7 @@ def _scaled(shape: Shape, options: Options) -> Shape:
     return replace(shape, rooms=shape.rooms * options.own["rooms"] // FEW.rooms)
 
 
-async def _idle(pipeline: Pipeline, seconds: float) -> dict[str, float]:
+async def _idle(pipeline: Stack, seconds: float) -> dict[str, float]:
     """Return how many cores each service uses while nothing happens, all of one name together."""
     pids, began = pipeline.pids(), time.monotonic()
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}

@@ -17,32 +17,32 @@ from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox
 from protos.job_pb2 import PushMsg
-from testbed.bed import Pipeline
 from testbed.kafka_server import PARTITIONS
+from testbed.stack import Stack
 
 SHARDS: Final = 16
 SETTLE_S: Final = 60.0
 LOOK_S: Final = 0.1
 
 
-async def settled(pipeline: Pipeline, timeout_s: float = SETTLE_S) -> None:
+async def settled(pipeline: Stack, timeout_s: float = SETTLE_S) -> None:
     """Wait until the outbox is empty and Job has finished all of the topic. Raises StartupError if that takes long."""
     deadline = time.monotonic() + timeout_s
     async with _redis(pipeline) as redis:
         outbox = Outbox(redis, SHARDS, "bench")
         while time.monotonic() < deadline:
             waiting, _ = await outbox.backlog()
-            of_job = await asyncio.to_thread(pipeline.job.samples)
+            of_job = await asyncio.to_thread(pipeline.jobs[0].samples)
             if not waiting and not of_job.get("job_kafka_lag", 0):
                 return
             await asyncio.sleep(LOOK_S)
     raise StartupError(f"what was sent is not all pushed after {timeout_s:.0f} s: the pipeline stands still")
 
 
-async def books(pipeline: Pipeline, seen: Mapping[str, Any], begin: Mapping[int, int]) -> Books:
+async def books(pipeline: Stack, seen: Mapping[str, Any], begin: Mapping[int, int]) -> Books:
     """Hold what the clients saw against the servers. `begin` has the topic's ends before the load, by partition."""
     names = list(seen["received"])
-    async with ChatClient(f"ws://{LOOPBACK}:{pipeline.comets[0].ws_port}/", name="ledger") as chat:
+    async with ChatClient(f"ws://{LOOPBACK}:{pipeline.comets[0].port}/", name="ledger") as chat:
         histories = {name: await _history(chat, name) for name in names}
     produced = await _produced(pipeline, begin)
     rooms = {
@@ -57,7 +57,7 @@ async def books(pipeline: Pipeline, seen: Mapping[str, Any], begin: Mapping[int,
     return audit(rooms, seen["different"])
 
 
-async def topic_ends(pipeline: Pipeline) -> dict[int, int]:
+async def topic_ends(pipeline: Stack) -> dict[int, int]:
     """Return where each partition of the topic ends now."""
     async with _reader(pipeline) as (consumer, partitions):
         ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
@@ -74,7 +74,7 @@ async def _history(chat: ChatClient, room: str) -> list[Stored]:
     return found
 
 
-async def _produced(pipeline: Pipeline, begin: Mapping[int, int]) -> dict[str, list[Stored]]:
+async def _produced(pipeline: Stack, begin: Mapping[int, int]) -> dict[str, list[Stored]]:
     """Return what the topic has from there on, by room."""
     found: dict[str, list[Stored]] = {}
     async with _reader(pipeline) as (consumer, partitions):
@@ -94,7 +94,7 @@ async def _produced(pipeline: Pipeline, begin: Mapping[int, int]) -> dict[str, l
 
 
 @asynccontextmanager
-async def _reader(pipeline: Pipeline) -> AsyncIterator[tuple[AIOKafkaConsumer, Sequence[TopicPartition]]]:
+async def _reader(pipeline: Stack) -> AsyncIterator[tuple[AIOKafkaConsumer, Sequence[TopicPartition]]]:
     consumer = AIOKafkaConsumer(bootstrap_servers=pipeline.brokers, auto_offset_reset="earliest")
     try:
         await consumer.start()
@@ -104,7 +104,7 @@ async def _reader(pipeline: Pipeline) -> AsyncIterator[tuple[AIOKafkaConsumer, S
 
 
 @asynccontextmanager
-async def _redis(pipeline: Pipeline) -> AsyncIterator[Redis]:
+async def _redis(pipeline: Stack) -> AsyncIterator[Redis]:
     redis = redis_client.connect(pipeline.redis_url)
     try:
         yield redis

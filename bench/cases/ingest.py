@@ -22,7 +22,8 @@ from bench.report.charts import Chart, Series
 from bench.report.measures import Spread
 from bench.report.results import Cell, Result
 from bench.report.targets import TARGETS, Measured
-from testbed.bed import Pipeline, TestBed
+from testbed.bed import TestBed
+from testbed.stack import Stack
 
 LOWER: Final = 1.15
 LOWER_TRIES: Final = 4  # rates at which the repetitions are tried
@@ -61,7 +62,7 @@ async def run(bed: TestBed, options: Options) -> Result:
     async with bed.pipeline() as pipeline:
         search, steps = RateSearch(own["rate"], most=own["most"]), list[Outcome]()
         plan = TrafficPlan(
-            [one.ws_port for one in pipeline.comets],
+            [one.port for one in pipeline.comets],
             "search",
             own["rooms"],
             own["rooms"] * own["members"],
@@ -80,7 +81,7 @@ async def run(bed: TestBed, options: Options) -> Result:
     return _result(steps, held, profile, own)
 
 
-async def _repeat(bed: TestBed, pipeline: Pipeline, plan: TrafficPlan, rate: float, options: Options) -> Held:
+async def _repeat(bed: TestBed, pipeline: Stack, plan: TrafficPlan, rate: float, options: Options) -> Held:
     """Return the repetitions at the highest rate, from this one down, that holds in all of them."""
     for nth in range(LOWER_TRIES):
         held = Held(rate, *await _repetitions(bed, pipeline, plan, rate, f"try{nth}", options))
@@ -92,7 +93,7 @@ async def _repeat(bed: TestBed, pipeline: Pipeline, plan: TrafficPlan, rate: flo
 
 
 async def _repetitions(  # noqa: PLR0913, PLR0917 - what they are made of
-    bed: TestBed, pipeline: Pipeline, plan: TrafficPlan, rate: float, room: str, options: Options
+    bed: TestBed, pipeline: Stack, plan: TrafficPlan, rate: float, room: str, options: Options
 ) -> tuple[list[Outcome], list[Books]]:
     outcomes, books = list[Outcome](), list[Books]()
     for k in range(options.repeat):

@@ -48,7 +48,7 @@ async def run(bed: TestBed, options: Options) -> Result:
     baselines: dict[float, list[list[float]]] = {rate: [] for rate in rates}
     stored: dict[float, list[list[float]]] = {rate: [] for rate in rates}
     async with bed.pipeline() as pipeline:
-        plan = TrafficPlan([one.ws_port for one in pipeline.comets], "latency", ROOMS, CLIENTS, keep=False)
+        plan = TrafficPlan([one.port for one in pipeline.comets], "latency", ROOMS, CLIENTS, keep=False)
         async with load(bed, pipeline, plan) as clients:
             await clients.run(min(rates[-1], FIRST_RATE), options.seconds, warm_s(options))  # Kafka compiles as it goes
             for k in range(options.repeat):

@@ -54,9 +54,8 @@ async def run(bed: TestBed, options: Options) -> Result:
     """Measure each rate and its baseline, as often as asked for."""
     rates = rates_of(options)
     found: dict[float, list[Measurement]] = {rate: [] for rate in rates}
-    async with CallRelay() as relay, bed.pipeline(advertised=[relay.address]) as pipeline:
-        relay.target_port = pipeline.comets[0].grpc_port
-        plan = TrafficPlan([pipeline.comets[0].ws_port], "pushes", ROOMS, CLIENTS, keep=False)
+    async with CallRelay() as relay, bed.pipeline(line=relay.line) as pipeline:
+        plan = TrafficPlan([pipeline.comets[0].port], "pushes", ROOMS, CLIENTS, keep=False)
         async with load(bed, pipeline, plan) as clients:
             await clients.run(min(rates[-1], FIRST_RATE), options.seconds, warm_s(options))  # Kafka compiles as it goes
             for k in range(options.repeat):

@@ -19,7 +19,8 @@ from bench.report.charts import Chart, Series
 from bench.report.measures import Spread
 from bench.report.results import Cell, Result
 from common.errors import StartupError
-from testbed.bed import Pipeline, TestBed
+from testbed.bed import TestBed
+from testbed.stack import Stack
 
 NAMES: Final = ("comet", "logic", "job", "redis", "kafka")  # the Comets of several nodes together
 
@@ -85,9 +86,9 @@ async def run(bed: TestBed, options: Options) -> Result:
     )
 
 
-async def measure(bed: TestBed, pipeline: Pipeline, shape: Shape, options: Options, room: str) -> Outcome:
+async def measure(bed: TestBed, pipeline: Stack, shape: Shape, options: Options, room: str) -> Outcome:
     """Load a pipeline in that shape."""
-    ports = [one.ws_port for one in pipeline.comets]
+    ports = [one.port for one in pipeline.comets]
     clients = shape.rooms * max(shape.members, len(ports))
     plan = TrafficPlan(
         ports,

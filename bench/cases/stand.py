@@ -130,7 +130,7 @@ async def comet_stand(bed: TestBed, cores: Cores, *, profile: bool = False) -> A
             if "redis" in bed.servers:
                 pin(bed.servers["redis"].pid, cores.load)
                 beside.append(bed.servers["redis"].pid)
-            yield Stand(COMET, comet.pid, crowd, cores, comet.ws_port, beside, service=comet)
+            yield Stand(COMET, comet.pid, crowd, cores, comet.port, beside, service=comet)
 
 
 @asynccontextmanager

@@ -16,9 +16,9 @@ MOST: Final = 3
 async def largest_costs(bed: TestBed, plan: TrafficPlan, rate: float, seconds: float) -> str:
     """Return a text with the largest costs of each service, and what its CPU is for a message."""
     async with bed.pipeline(profile=True) as pipeline:
-        services = [*pipeline.comets, pipeline.logic, pipeline.job]
+        services = [*pipeline.comets, pipeline.logic, *pipeline.jobs]
         at_new_ports = TrafficPlan(
-            [one.ws_port for one in pipeline.comets],
+            [one.port for one in pipeline.comets],
             f"{plan.room}-costs",
             plan.rooms,
             plan.clients,

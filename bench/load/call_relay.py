@@ -14,6 +14,7 @@ from typing import Final, Self
 from bench.load import wire
 from chatroom.up.ports import LOOPBACK
 from testbed.ports import free_port
+from testbed.stack import PUSH
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD_BYTES: Final = 9
@@ -76,6 +77,13 @@ class CallRelay:
         self.target_port = 0
         self.calls = Calls()
         self._server: asyncio.Server | None = None
+
+    def line(self, _name: str, line: str, address: str) -> str:
+        """Stand between Job and the node (a `Line` of the test bed's stack)."""
+        if line != PUSH:
+            return address
+        self.target_port = int(address.rpartition(":")[2])
+        return self.address
 
     async def __aenter__(self) -> Self:
         """Listen."""

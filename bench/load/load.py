@@ -19,7 +19,8 @@ from bench.report.measures import cpu_seconds
 from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox
-from testbed.bed import Pipeline, TestBed
+from testbed.bed import TestBed
+from testbed.stack import Stack
 
 BEGIN_S: Final = 0.3  # until the order is with the load
 LOOK_S: Final = 0.5
@@ -76,7 +77,7 @@ class Outcome:
 class Load:
     """Clients that are connected, and the pipeline that they load."""
 
-    def __init__(self, pipeline: Pipeline, clients: Piped) -> None:
+    def __init__(self, pipeline: Stack, clients: Piped) -> None:
         self._pipeline = pipeline
         self._clients = clients
         redis = redis_client.connect(pipeline.redis_url)
@@ -127,14 +128,14 @@ class Load:
         return {name: cpu_seconds(pid) for name, pid in pids.items()}
 
     async def _calls(self) -> float:
-        return (await asyncio.to_thread(self._pipeline.job.samples)).get("grpc_calls_total", 0.0)
+        return (await asyncio.to_thread(self._pipeline.jobs[0].samples)).get("grpc_calls_total", 0.0)
 
     async def _watch(self, until: float) -> list[Backlog]:
         found = []
         while time.monotonic() + LOOK_S < until:
             await asyncio.sleep(LOOK_S)
             (length, age_s), of_job = await asyncio.gather(
-                self._outbox.backlog(), asyncio.to_thread(self._pipeline.job.samples)
+                self._outbox.backlog(), asyncio.to_thread(self._pipeline.jobs[0].samples)
             )
             found.append(Backlog(time.monotonic(), length, age_s, int(of_job.get("job_kafka_lag", 0))))
         await _sleep_until(until)
@@ -142,7 +143,7 @@ class Load:
 
 
 @asynccontextmanager
-async def load(bed: TestBed, pipeline: Pipeline, plan: TrafficPlan) -> AsyncIterator[Load]:
+async def load(bed: TestBed, pipeline: Stack, plan: TrafficPlan) -> AsyncIterator[Load]:
     """Connect the clients. Raises Died when they can't."""
     async with piped(bed.guard, "traffic") as clients:
         await clients.ask(**asdict(plan))

@@ -17,8 +17,8 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from chatroom.up.guard import Guard
 from testbed.redis_server import RedisServer
+from testbed.service import CometProgram
 from tests.browser.window import Window
-from tests.support.comet_program import CometProgram
 
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS: Final = (
@@ -74,10 +74,10 @@ def make_comet(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Start nodes, and end them behind the tests."""
     with contextlib.ExitStack() as stack:
 
-        def make(redis_url: str, **shared: str) -> CometProgram:
-            quick = {"rate_messages_per_second": 10_000, "rate_burst_messages": 10_000}
+        def make(redis_url: str, **settings: str) -> CometProgram:
+            quick = {"COMET_RATE_MESSAGES_PER_SECOND": "10000", "COMET_RATE_BURST_MESSAGES": "10000"}
             directory = tmp_path_factory.mktemp("comet")
-            return stack.enter_context(CometProgram(guard, directory, redis_url, shared=shared, **quick))
+            return stack.enter_context(CometProgram(guard, directory, redis_url, {**quick, **settings}))
 
         yield make
 

@@ -12,9 +12,9 @@ import pytest
 from playwright.async_api import Browser, WebSocketRoute, expect
 
 from chatroom.client import ChatClient
+from testbed.service import CometProgram
 from tests.browser.conftest import CometMaker, OpenWindow, Shoot
 from tests.browser.window import Window
-from tests.support.comet_program import CometProgram
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

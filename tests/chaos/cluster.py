@@ -6,6 +6,7 @@ beside them here. Whatever ends the run, the parts die with it: leaving kills th
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,41 +15,37 @@ from typing import Final, Self
 
 from chatroom.up.guard import Guard
 from testbed.kafka_server import ApacheKafka
-from testbed.ports import free_port
 from testbed.redis_server import RedisServer
-from testbed.service import Service
+from testbed.service import CometProgram, Service
+from testbed.stack import LOGIC, PUSH, REDIS, Stack
 from tests.chaos import slow_fsync
-from tests.chaos.parts import READY_TIMEOUT_S, Mutant, NotReady, Part
+from tests.chaos.parts import READY_TIMEOUT_S, NotReady, Part
 from tests.chaos.proxy import Proxy
 
 SUBSCRIBE: Final = b"\r\nSUBSCRIBE\r\n"  # what marks a Comet's PubSub connection
-TOPIC: Final = "my-topic"
-GROUP: Final = "job-service-group"
-PARTITIONS: Final = 4
+TOPIC: Final = "chaos"
+PORT: Final = re.compile(r":(\d+)")
+ROOT: Final = Path(__file__).parents[2]
 
-_SHARED: Final = {
+_SETTINGS: Final = {
     **ApacheKafka.settings,
-    "CHAT_KAFKA_TOPIC": TOPIC,
+    "PYTHONPATH": str(ROOT),  # where the mutants are
     "CHAT_ROOM_MAX_MESSAGES": "1000000",  # nothing is trimmed: each message is looked for afterwards
     "CHAT_LOG_FORMAT": "json",
-}
-_COMET: Final = {
+    "CHAT_LOG_LEVEL": "info",
     "COMET_DEFAULT_ROOMS": "",
-    "COMET_RECOVERY_LIMIT": "20",  # so that who was away for a while is caught up in several frames
+    "COMET_RECOVERY_LIMIT": "20",  # so that a client that was away catches up in several frames
     "COMET_RATE_MESSAGES_PER_SECOND": "100000",  # after a fault senders send all again at once
     "COMET_RATE_BURST_MESSAGES": "100000",
-}
-_JOB: Final = {
     "JOB_CONSUMERS": "2",  # so that each of two Jobs has partitions, and one that is hurt had something to lose
-    "JOB_COMET_ADDRS": "",
     "JOB_PUSH_DEADLINE_SECONDS": "20",  # a Job that was frozen would else give up what the push tap must get
 }
 
 
-class Comet(Part):
-    """A node and the lines to it and from it."""
+class NodePart(Part):
+    """A Comet and the lines to it and from it."""
 
-    def __init__(self, program: Service, clients: Proxy, push: Proxy, redis: Proxy, forward: Proxy) -> None:
+    def __init__(self, program: CometProgram, clients: Proxy, push: Proxy, redis: Proxy, forward: Proxy) -> None:
         super().__init__(program)
         self.clients = clients
         self.push = push
@@ -61,18 +58,13 @@ class Comet(Part):
         return f"ws://127.0.0.1:{self.clients.port}/"
 
 
-class Worker(Part):
+class WorkerPart(Part):
     """Logic or a Job, and its line to Redis."""
 
     def __init__(self, program: Service, redis: Proxy) -> None:
         super().__init__(program)
         self.redis = redis
-
-    @property
-    def url(self) -> str:
-        """Where it answers HTTP, not through a proxy."""
-        assert isinstance(self.program, Service)
-        return f"http://127.0.0.1:{self.program.health_port}"
+        self.url = program.http_url  # not through a proxy
 
 
 class Cluster:
@@ -93,9 +85,6 @@ class Cluster:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
-        self._guard = guard
-        self._mutant = mutant
-        self._environ = dict(environ or {})
         self._stack = AsyncExitStack()
         self._unexpected: list[str] = []
         self._preload = slow_fsync.Preload(directory / "redis")
@@ -105,15 +94,27 @@ class Cluster:
         self.kafka_server = ApacheKafka(guard, directory / "kafka", self.kafka_line.port)
         self.kafka_line.target_port = self.kafka_server.port
         self.kafka = Part(self.kafka_server)
-        self._shared = {**_SHARED, "CHAT_SHARDS": str(shards), "CHAT_KAFKA_BROKERS": self.brokers}
-        self.logic = self._worker("logic", "logic", {})
-        self.comets = [self._comet(f"comet-{k}") for k in range(nodes)]
-        self.jobs = [self._worker(f"job-{k}", "job", _JOB) for k in range(jobs)]
+        self._lines: dict[tuple[str, str], Proxy] = {}
+        stack = Stack(
+            guard,
+            directory,
+            redis_url=self.redis_server.url,
+            brokers=f"127.0.0.1:{self.kafka_line.port}",
+            topic=TOPIC,
+            comets=nodes,
+            jobs=jobs,
+            settings={**_SETTINGS, "CHAT_SHARDS": str(shards), **(environ or {})},
+            line=self._line,
+            runner=["tests.chaos.mutants", mutant] if mutant else [],
+        )
+        self.logic = self._worker(stack.logic)
+        self.comets = [self._node(one) for one in stack.comets]
+        self.jobs = [self._worker(one) for one in stack.jobs]
 
     # -- what it is made of ------------------------------------------------------------------------------------------
 
     @property
-    def services(self) -> list[Comet | Worker]:
+    def services(self) -> list[NodePart | WorkerPart]:
         """Logic, the Comets, the Jobs."""
         return [self.logic, *self.comets, *self.jobs]
 
@@ -125,13 +126,7 @@ class Cluster:
     @property
     def proxies(self) -> list[Proxy]:
         """All lines."""
-        of_comets = [line for one in self.comets for line in (one.clients, one.push, one.redis, one.forward)]
-        return [self.kafka_line, self.logic.redis, *(job.redis for job in self.jobs), *of_comets]
-
-    @property
-    def brokers(self) -> str:
-        """Kafka's bootstrap servers, through the proxy."""
-        return f"127.0.0.1:{self.kafka_line.port}"
+        return [self.kafka_line, *self._lines.values(), *(node.clients for node in self.comets)]
 
     # -- its life ----------------------------------------------------------------------------------------------------
 
@@ -144,7 +139,7 @@ class Cluster:
             await asyncio.to_thread(self._preload.build)
             logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would tell of each time that Kafka is away
             await self._up([self.redis, self.kafka])
-            await asyncio.to_thread(self.kafka_server.create_topic, TOPIC, PARTITIONS)
+            await asyncio.to_thread(self.kafka_server.create_topic, TOPIC)
             await self._up(self.services)
             self._stack = stack.pop_all()
         return self
@@ -183,31 +178,19 @@ class Cluster:
         for part in reversed(self.parts):
             part.end()
 
-    # -- how its services are run ------------------------------------------------------------------------------------
+    # -- how its services reach each other ---------------------------------------------------------------------------
 
-    def _service(self, name: str, module: str, redis: Proxy, settings: dict[str, str]) -> Service:
-        url = {"CHAT_REDIS_URL": f"redis://127.0.0.1:{redis.port}/0"}
-        environ = {**self._shared, **url, **settings, **self._environ}
-        directory = self.directory / name
-        if self._mutant:
-            return Mutant(self._guard, name, directory, module=module, settings=environ, mutant=self._mutant)
-        return Service(self._guard, name, directory, module=module, settings=environ)
+    def _line(self, name: str, line: str, address: str) -> str:
+        """Put a proxy on a line between two parts."""
+        port = PORT.search(address)
+        assert port is not None, address
+        marks = (SUBSCRIBE,) if line == REDIS and name.startswith("comet") else ()
+        proxy = self._lines[name, line] = Proxy(int(port[1]), marks)
+        return PORT.sub(f":{proxy.port}", address)
 
-    def _worker(self, name: str, module: str, settings: dict[str, str]) -> Worker:
-        redis = Proxy(self.redis_server.port)
-        return Worker(self._service(name, module, redis, settings), redis)
+    def _node(self, program: CometProgram) -> NodePart:
+        push, redis, logic = (self._lines[program.name, line] for line in (PUSH, REDIS, LOGIC))
+        return NodePart(program, Proxy(program.port), push, redis, logic)
 
-    def _comet(self, name: str) -> Comet:
-        ws_port, grpc_port = free_port(), free_port()
-        clients, push = Proxy(ws_port), Proxy(grpc_port)
-        redis = Proxy(self.redis_server.port, (SUBSCRIBE,))
-        assert isinstance(self.logic.program, Service)
-        forward = Proxy(self.logic.program.health_port)
-        settings = {
-            **_COMET,
-            "COMET_HTTP_BIND_PORT": str(ws_port),
-            "COMET_GRPC_PORT": str(grpc_port),
-            "COMET_ADVERTISE_ADDRESS": f"127.0.0.1:{push.port}",
-            "COMET_FORWARD_URL": f"http://127.0.0.1:{forward.port}",
-        }
-        return Comet(self._service(name, "comet", redis, settings), clients, push, redis, forward)
+    def _worker(self, program: Service) -> WorkerPart:
+        return WorkerPart(program, self._lines[program.name, REDIS])

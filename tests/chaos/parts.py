@@ -8,37 +8,19 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from chatroom.up.guard import Guard
 from testbed.program import Program
 from testbed.service import Service
 
-ROOT: Final = Path(__file__).parents[2]
 READY_TIMEOUT_S: Final = 60.0
 ASK_AGAIN_S: Final = 0.1
 START_AGAIN_S: Final = 1.0
 TRACEBACK: Final = "Traceback (most recent call last)"
 TRACEBACK_CHARS: Final = 3000
-
-
-class Mutant(Service):
-    """A service that breaks one of its promises (mutants.py)."""
-
-    def __init__(  # noqa: PLR0913 - these are what tells one service from another
-        self, guard: Guard, name: str, directory: Path, *, module: str, settings: Mapping[str, str], mutant: str
-    ) -> None:
-        super().__init__(guard, name, directory, module=module, settings={"PYTHONPATH": str(ROOT), **settings})
-        self._command = ["tests.chaos.mutants", mutant, module]
-
-    def argv(self) -> list[str]:
-        """The service as it is broken."""
-        return [sys.executable, "-m", *self._command]
 
 
 class NotReady(Exception):

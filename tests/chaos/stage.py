@@ -11,7 +11,7 @@ from typing import Final
 
 from chatroom.up.guard import Guard
 from tests.chaos.checker import check
-from tests.chaos.cluster import GROUP, TOPIC, Cluster
+from tests.chaos.cluster import TOPIC, Cluster
 from tests.chaos.evidence import Evidence, Struck
 from tests.chaos.gather import read_kafka, wait_drained
 from tests.chaos.histories import read_history
@@ -74,7 +74,7 @@ class Stage:
         run, port, brokers = self.evidence, self.cluster.redis_server.port, self.cluster.kafka_server.brokers
         run.ended = time.time()
         run.unexpected += await self.load.quiesce(quiesce_s)
-        await wait_drained(port, brokers, run, group=GROUP, topic=TOPIC, timeout_s=drain_s)
+        await wait_drained(port, brokers, run, group=TOPIC, topic=TOPIC, timeout_s=drain_s)
         await self.pubsub_tap.settle()
         await read_history(port, self.cluster.comets[0].url, self.demand.room_ids, run)
         await read_kafka(brokers, TOPIC, run)

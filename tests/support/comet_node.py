@@ -15,7 +15,7 @@ from comet.app import Comet
 from comet.config import Settings
 from common.lifecycle import Stop
 from protos import comet_pb2_grpc
-from testbed.ports import free_port
+from testbed.service import local_settings
 from tests.support.comet_settings import comet_settings
 from tests.support.plain_client import TIMEOUT_S, PlainClient
 
@@ -49,15 +49,8 @@ class CometNode:
     """One node. `stop()` drains it; leaving `running` ends it either way."""
 
     def __init__(self, redis_url: str, **chosen: object) -> None:
-        defaults: dict[str, object] = {
-            "redis_url": redis_url,
-            "http_bind_ip": "127.0.0.1",
-            "http_bind_port": free_port(),
-            "grpc_port": free_port(),
-            "metrics_port": free_port(),
-            "forward_url": "http://127.0.0.1:1",  # nobody is there
-            "drain_seconds": 0.05,
-        }
+        local = {name.removeprefix("COMET_").lower(): value for name, value in local_settings("comet").items()}
+        defaults = {**local, "redis_url": redis_url, "drain_seconds": 0.05}
         self.settings: Settings = comet_settings(**{**defaults, **chosen})
         self._stop = Stop()
         self._task: asyncio.Task[None] | None = None

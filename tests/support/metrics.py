@@ -3,16 +3,21 @@
 import asyncio
 import urllib.request
 
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+
+
+def families_at(url: str) -> list[Metric]:
+    """Return all that a service measures."""
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the test's own http URL
+        return list(text_string_to_metric_families(answer.read().decode()))
 
 
 def sample(url: str, metric: str, /, **labels: str) -> float:
     """Return one sample; raise AssertionError if it is not there."""
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the test's own http URL
-        text = answer.read().decode()
     found = [
         one.value
-        for family in text_string_to_metric_families(text)
+        for family in families_at(url)
         for one in family.samples
         if one.name == metric and labels.items() <= one.labels.items()
     ]

@@ -2,12 +2,11 @@
 
 import asyncio
 import math
-import urllib.request
 from collections.abc import Mapping
 
 import psutil
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.metrics import families_at
 
 Sample = tuple[str, str, frozenset[tuple[str, str]]]  # job, name, labels
 
@@ -25,7 +24,7 @@ class Reading:
         cpu_s = {job: sum(psutil.Process(pid).cpu_times()[:2]) for job, pid in pids.items()}
         samples = {}
         for job, url in urls.items():
-            for family in await asyncio.to_thread(_families, url):
+            for family in await asyncio.to_thread(families_at, url):
                 for one in family.samples:
                     samples[job, one.name, frozenset(one.labels.items())] = one.value
         return cls(samples, cpu_s)
@@ -72,8 +71,3 @@ class Reading:
             for (_, one, found), value in self._samples.items()
             if one == f"{name}_bucket" and float(dict(found)["le"]) == edge and labels.items() <= set(found)
         )
-
-
-def _families(url: str) -> list[Metric]:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the test's own http URL
-        return list(text_string_to_metric_families(answer.read().decode()))

@@ -9,7 +9,7 @@ from chatroom.client import ChatClient
 from chatroom.terminal.app import ChatApp
 from chatroom.up.guard import Guard
 from testbed.redis_server import RedisServer
-from tests.support.comet_program import CometProgram
+from testbed.service import CometProgram
 from tests.support.eventually import eventually
 
 PICTURE = Path(__file__).parents[2] / "docs" / "terminal.svg"

@@ -16,8 +16,8 @@ from chatroom.client import ChatClient, Message
 from chatroom.terminal.app import ChatApp
 from chatroom.terminal.room_log import State
 from chatroom.up.guard import Guard
+from testbed.service import CometProgram
 from tests.conftest import StackMaker
-from tests.support.comet_program import CometProgram
 from tests.support.eventually import eventually
 
 ROOM = "room_001"
@@ -203,7 +203,7 @@ async def test_a_server_that_is_away_is_waited_for(comet: CometProgram) -> None:
 
 async def test_a_server_that_does_not_want_us_is_told(guard: Guard, redis_url: str, tmp_path: Path) -> None:
     """And what was typed is not taken for sent."""
-    with CometProgram(guard, tmp_path, redis_url, auth_key="k" * 32) as comet:
+    with CometProgram(guard, tmp_path, redis_url, {"COMET_AUTH_KEY": "k" * 32}) as comet:
         async with window(comet.url, "Alice") as alice:
             await soon(lambda: "closed by the server: 1008" in alice.text_of("#state"))
             await alice.type("hello?")

@@ -1,10 +1,9 @@
 """The Python client on real Comets and a real Redis: followed rooms have no hole and no repeat, whatever dies."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 import jwt
 import pytest
@@ -13,7 +12,7 @@ from chatroom.client import Ack, ChatClient, Disconnected, Hole, Message, Positi
 from chatroom.up.guard import Guard
 from common.errors import TooLarge
 from testbed.redis_server import RedisServer
-from tests.support.comet_program import CometProgram
+from testbed.service import CometProgram
 
 TIMEOUT_S = 30.0
 ROOM = "room_1"
@@ -24,7 +23,7 @@ QUICK_S = 0.2  # the longest wait between two tries
 class CometMaker(Protocol):
     """What `make_comet` is."""
 
-    def __call__(self, redis_url: str, shared: Mapping[str, str] = ..., **own: Any) -> CometProgram:
+    def __call__(self, redis_url: str, **settings: str) -> CometProgram:
         """Return a running node."""
 
 
@@ -33,10 +32,10 @@ def make_comet(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Start nodes, and end them behind the test."""
     with ExitStack() as stack:
 
-        def make(redis_url: str, shared: Mapping[str, str] = MappingProxyType({}), **own: Any) -> CometProgram:
-            own = {"rate_messages_per_second": 10_000, "rate_burst_messages": 10_000, **own}
+        def make(redis_url: str, **settings: str) -> CometProgram:
+            quick = {"COMET_RATE_MESSAGES_PER_SECOND": "10000", "COMET_RATE_BURST_MESSAGES": "10000"}
             directory = tmp_path_factory.mktemp("comet")
-            return stack.enter_context(CometProgram(guard, directory, redis_url, shared=shared, **own))
+            return stack.enter_context(CometProgram(guard, directory, redis_url, {**quick, **settings}))
 
         yield make
 
@@ -102,7 +101,7 @@ async def test_what_is_too_large_is_raised_and_harms_nobody(redis_url: str, make
 
 async def test_a_saved_position_is_resumed_or_told_to_be_gone(redis_url: str, make_comet: CometMaker) -> None:
     """Across lives of a client: `rooms` is what `join` takes; the log keeps only so many messages."""
-    comet = make_comet(redis_url, {"CHAT_ROOM_MAX_MESSAGES": "100"})
+    comet = make_comet(redis_url, CHAT_ROOM_MAX_MESSAGES="100")
     async with client(comet.url, "alice") as alice:
         await alice.send(ROOM, "first")
         async with client(comet.url, "bob") as bob:
@@ -181,7 +180,7 @@ async def test_a_redis_that_dies_costs_a_delay(own_redis: RedisServer, make_come
 
 async def test_a_token_says_who_one_is(redis_url: str, make_comet: CometMaker) -> None:
     """One that is not valid ends the client at once, with the server's reason."""
-    comet = make_comet(redis_url, auth_key=KEY)
+    comet = make_comet(redis_url, COMET_AUTH_KEY=KEY)
     token = jwt.encode({"sub": "u7", "name": "Seven"}, KEY, algorithm="HS256")
     async with ChatClient(comet.url, token=token) as chat:
         assert chat.me is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 from chatroom.client import ChatClient, Message
 from chatroom.up.guard import Guard
 from testbed.program import bare_environ
-from tests.support.comet_program import CometProgram
+from testbed.service import CometProgram
 from tests.support.documented import example
 
 TIMEOUT_S = 40.0

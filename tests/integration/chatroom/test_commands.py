@@ -21,7 +21,7 @@ from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer, run_aside
 from testbed.ports import free_port
 from testbed.program import bare_environ
-from tests.support.comet_program import CometProgram
+from testbed.service import CometProgram
 from tests.support.commands import Following, chatroom
 
 ROOM = "lobby"

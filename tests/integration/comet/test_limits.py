@@ -12,8 +12,8 @@ import pytest
 from chatroom.up.guard import Guard
 from comet import memory
 from comet.gateway import OTHER_FILES, TOLD_SOCKETS
+from testbed.service import CometProgram
 from tests.support.comet_node import running
-from tests.support.comet_program import CometProgram
 from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
 from tests.support.metrics import asample, until_sample
@@ -77,7 +77,7 @@ async def test_open_files_limit_connections_before_they_run_out(guard: Guard, tm
         await eventually(lambda: let_in(program.port))
 
 
-@pytest.mark.parametrize("port", ["metrics_port", "grpc_port"])
+@pytest.mark.parametrize("port", ["health_port", "grpc_port"])
 async def test_a_node_without_open_files_goes_on_serving_who_is_there(
     guard: Guard, tmp_path: Path, redis_url: str, port: str
 ) -> None:

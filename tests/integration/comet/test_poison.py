@@ -13,7 +13,7 @@ from chatroom.up.guard import Guard
 from common import ids, keys
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
-from testbed.service import Service
+from testbed.service import Service, shared_settings
 from tests.support.comet_node import running
 from tests.support.eventually import eventually
 from tests.support.kafka_reader import push_msgs
@@ -47,14 +47,12 @@ async def logic(guard: Guard, tmp_path: Path, redis_url: str, kafka: KafkaServer
     """A real Logic, not started, that takes no more than it must."""
     settings = {
         **kafka.settings,
-        "CHAT_KAFKA_BROKERS": kafka.brokers,
-        "CHAT_KAFKA_TOPIC": topic,
-        "CHAT_REDIS_URL": redis_url,
+        **shared_settings(redis_url, kafka.brokers, topic),
         "LOGIC_MAX_BODY_BYTES": "200000",
         "LOGIC_MAX_CONTENT_BYTES": "1000",
         "LOGIC_PRODUCE_BATCH_BYTES": "20000",
     }
-    it = Service(guard, "logic", tmp_path, module="logic", settings=settings)
+    it = Service(guard, "logic", tmp_path, settings)
     yield it
     await asyncio.to_thread(it.kill)
 
@@ -63,8 +61,8 @@ async def test_poison_of_every_kind_is_parked_and_what_is_behind_it_reaches_kafk
     redis_url: str, logic: Service, kafka: KafkaServer, topic: str
 ) -> None:
     """All lie in one shard, between messages of one room. Length and age rise while Logic is away, and fall to 0."""
-    url = f"http://127.0.0.1:{logic.health_port}"
-    async with Redis.from_url(redis_url, protocol=2) as redis, running(redis_url, forward_url=url) as node:
+    nodes = running(redis_url, forward_url=logic.http_url)
+    async with Redis.from_url(redis_url, protocol=2) as redis, nodes as node:
         before = await asample(node.metrics_url, "comet_forward_dead_letters_total")
         for number, (fields, _) in enumerate(POISON, 1):
             good: dict[Any, Any] = {**GOOD, "first_seq": number, "messages": MESSAGE % (number, "good")}

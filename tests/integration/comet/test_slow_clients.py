@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chatroom.up.guard import Guard
-from tests.support.comet_program import CometProgram
+from testbed.service import CometProgram
 from tests.support.crowd import RawClient, crowd
 from tests.support.metrics import asample, until_sample
 
@@ -21,7 +21,8 @@ MiB = 1 << 20
 @pytest.fixture
 def program(guard: Guard, tmp_path: Path, redis_url: str) -> Iterator[CometProgram]:
     """A node of its own, whose memory can be told."""
-    with CometProgram(guard, tmp_path, redis_url, outbound_bytes=OUTBOUND_BYTES, rate_burst_messages=1_000_000) as it:
+    settings = {"COMET_OUTBOUND_BYTES": str(OUTBOUND_BYTES), "COMET_RATE_BURST_MESSAGES": "1000000"}
+    with CometProgram(guard, tmp_path, redis_url, settings) as it:
         yield it
 
 

@@ -12,7 +12,7 @@ from chatroom.up.guard import Guard
 from common import keys
 from common.registry import Registry
 from testbed.redis_server import RedisServer
-from tests.support.comet_program import CometProgram
+from testbed.service import CometProgram
 from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
 from tests.support.frozen import frozen
@@ -24,13 +24,14 @@ ROOM = "room_1"
 DRAIN_S = 4.0
 AMPLE_DRAIN_S = 12.0  # where what ran out of time would be refused, which a busy machine must not bring about
 CLIENTS = 40
+STOP_TIMEOUT_S = 60.0  # longer than any test here waits for an end
 
 
 @asynccontextmanager
-async def started(guard: Guard, directory: Path, redis_url: str, **chosen: object) -> AsyncIterator[CometProgram]:
-    """Run a node while inside."""
-    chosen = {"drain_seconds": DRAIN_S, **chosen}
-    program = CometProgram(guard, directory, redis_url, files=0, shared={}, **chosen)
+async def started(guard: Guard, directory: Path, redis_url: str, **settings: object) -> AsyncIterator[CometProgram]:
+    """Run a node while inside; `settings` are named as in the environment."""
+    named = {name: str(value) for name, value in {"COMET_DRAIN_SECONDS": DRAIN_S, **settings}.items()}
+    program = CometProgram(guard, directory, redis_url, named)
     await asyncio.to_thread(program.start)
     try:
         yield program
@@ -38,10 +39,10 @@ async def started(guard: Guard, directory: Path, redis_url: str, **chosen: objec
         await asyncio.to_thread(program.kill)
 
 
-async def stop(program: CometProgram, drain_s: float = DRAIN_S) -> int:
+async def stop(program: CometProgram, drain_s: float = DRAIN_S) -> int | None:
     """SIGTERM it and return its exit code; it has its drain_seconds, and what an end takes on a busy machine."""
     async with asyncio.timeout(drain_s + 4):
-        return await asyncio.to_thread(program.terminate)
+        return await asyncio.to_thread(program.stop, STOP_TIMEOUT_S)
 
 
 async def until_closed(clients: list[RawClient]) -> list[int | None]:
@@ -84,7 +85,9 @@ async def test_what_it_took_is_acked_before_it_closes(guard: Guard, tmp_path: Pa
     """Clients that send all the time: what was not acked was not stored, and nobody got an error."""
     stored: list[str] = []
     async with (
-        started(guard, tmp_path, redis_url, rate_burst_messages=100_000, drain_seconds=AMPLE_DRAIN_S) as program,
+        started(
+            guard, tmp_path, redis_url, COMET_RATE_BURST_MESSAGES=100_000, COMET_DRAIN_SECONDS=AMPLE_DRAIN_S
+        ) as program,
         crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients,
     ):
         sent = 0
@@ -145,7 +148,9 @@ async def test_it_ends_in_time_although_logic_is_frozen(guard: Guard, tmp_path: 
     async with serving(LogicStandin()) as logic:
         logic.open.clear()
         async with (
-            started(guard, tmp_path, redis_url, forward_url=logic.url, forward_timeout_seconds=60) as program,
+            started(
+                guard, tmp_path, redis_url, COMET_FORWARD_URL=logic.url, COMET_FORWARD_TIMEOUT_SECONDS=60
+            ) as program,
             crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients,
         ):
             clients[0].send("clientMessages", roomId=ROOM, content="x", ref="r")
@@ -155,5 +160,5 @@ async def test_it_ends_in_time_although_logic_is_frozen(guard: Guard, tmp_path: 
             assert await until_closed(clients) == [1012] * CLIENTS
             assert "Traceback" not in program.log
         logic.open.set()
-        async with started(guard, tmp_path, redis_url, forward_url=logic.url):
+        async with started(guard, tmp_path, redis_url, COMET_FORWARD_URL=logic.url):
             await eventually(lambda: logic.contents(ROOM) == ["x"])

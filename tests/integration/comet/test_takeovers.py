@@ -22,8 +22,7 @@ from common.envelope import User
 from common.store import Limits, Store
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
-from testbed.ports import free_port
-from testbed.service import Service
+from testbed.service import CometProgram, Service, shared_settings
 from tests.support.comet_node import CometNode
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze
@@ -78,16 +77,10 @@ class Ground:
         self.strangers: list[str] = []  # posts of shards whose lease was another's as they came
         logic.coming = self._judge
 
-    def program(self, name: str, **settings: str) -> Service:
+    def program(self, name: str, **settings: str) -> CometProgram:
         """Return a node in a process of its own."""
-        own = {
-            "CHAT_REDIS_URL": self.url,
-            "COMET_FORWARD_URL": f"{self.logic.url}/{name}",
-            "COMET_GRPC_PORT": str(free_port()),
-            "COMET_HTTP_BIND_PORT": str(free_port()),
-            **settings,
-        }
-        return Service(self._guard, name, self._directory / name, module="comet", settings=own)
+        own = {"COMET_FORWARD_URL": f"{self.logic.url}/{name}", **settings}
+        return CometProgram(self._guard, self._directory / name, self.url, own, name=name)
 
     async def holders(self) -> list[bytes | None]:
         """Return each lease's holder."""
@@ -233,7 +226,7 @@ async def test_a_node_stopped_with_a_post_in_flight_removes_nothing_when_it_wake
     ground.check_order()
 
 
-async def _forwarded(node: Service) -> bool:
+async def _forwarded(node: CometProgram) -> bool:
     counted = await asample(
         node.metrics_url, "grpc_calls_total", service="comet", name="logic_forward", status="success"
     )
@@ -289,15 +282,10 @@ def _rooms_of(found: list[PushMsg]) -> Mapping[str, list[int]]:
 async def test_in_kafka_first_occurrences_follow_seq_through_every_takeover(ground: Ground, kafka: KafkaServer) -> None:
     """Under load a node joins, one is killed, one drains, and each time Logic is killed and started again."""
     topic = await asyncio.to_thread(kafka.create_topic)
-    settings = {
-        **kafka.settings,
-        "CHAT_KAFKA_BROKERS": kafka.brokers,
-        "CHAT_KAFKA_TOPIC": topic,
-        "CHAT_REDIS_URL": ground.url,
-    }
-    logic = Service(ground._guard, "logic", ground._directory, module="logic", settings=settings)  # noqa: SLF001 - the test's own
-    url = f"http://127.0.0.1:{logic.health_port}"
-    killed, drained, last = (ground.program(name, COMET_FORWARD_URL=url) for name in ("killed", "drained", "last"))
+    settings = {**kafka.settings, **shared_settings(ground.url, kafka.brokers, topic)}
+    logic = Service(ground._guard, "logic", ground._directory, settings)  # noqa: SLF001 - the test's own
+    forward = {"COMET_FORWARD_URL": logic.http_url}
+    killed, drained, last = (ground.program(name, **forward) for name in ("killed", "drained", "last"))
     load = asyncio.create_task(ground.writer.keep_on())
     try:
         await asyncio.to_thread(logic.start)

@@ -1,115 +1,64 @@
 """What Job's tests start: Job itself as a process, nodes in the registry, a producer in Logic's place."""
 
 import asyncio
-import json
-import os
-import signal
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from chatroom.up.guard import Guard
 from common import redis_client
 from common.registry import Node, Presence, Registry
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
-from testbed.ports import free_port
-from testbed.program import Program
+from testbed.service import Service, shared_settings
 from tests.integration.job.comets import Comet
 from tests.support.eventually import eventually
-from tests.support.metrics import asample
+from tests.support.metrics import asample, families_at, until_sample
 
 SHARDS = 16
+END_TIMEOUT_S = 20.0
 
 
-class JobProgram(Program):
-    """`python -m job` with these settings."""
-
-    def __init__(self, guard: Guard, directory: Path, settings: Mapping[str, str]) -> None:
-        super().__init__(guard, "job", directory)
-        self.port = free_port()
-        own = {"JOB_METRICS_PORT": str(self.port), "JOB_HTTP_BIND_IP": "127.0.0.1", "CHAT_LOG_FORMAT": "pretty"}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CHAT_", "JOB_"))}
-        self._environ = {**inherited, **own, **settings}
-
-    def argv(self) -> list[str]:
-        """The service as it is run."""
-        return [sys.executable, "-m", "job"]
-
-    def environ(self) -> Mapping[str, str]:
-        """Settings, nothing of them inherited."""
-        return self._environ
-
-    def answers(self) -> bool:
-        """Whether it is ready, which means that all consumers are in the group."""
-        return self.reasons() == {}
-
-    def reasons(self) -> dict[str, str] | None:
-        """What /readyz says speaks against it; None if nobody answers."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
-                report = answer.read()
-        except urllib.error.HTTPError as e:
-            report = e.read()
-        except OSError:
-            return None
-        reasons: dict[str, str] = json.loads(report)["reasons"]
-        return reasons
-
-    async def until_reasons(self, true: Callable[[dict[str, str]], object], timeout_s: float = 20.0) -> None:
-        """Wait until it answers and what speaks against it is as wanted."""
-
-        async def wanted() -> bool:
-            reasons = await asyncio.to_thread(self.reasons)
-            return reasons is not None and bool(true(reasons))
-
-        await eventually(wanted, f"/readyz\n{self.log[-2000:]}", timeout_s)
+class JobProgram(Service):
+    """`python -m job`, as asyncio tests use it."""
 
     async def up(self) -> "JobProgram":
-        """Start it and wait until it is ready."""
+        """Start it and wait until it is ready, which means that all consumers are in the group."""
         await asyncio.to_thread(self.start)
         return self
 
-    async def ended(self, signum: signal.Signals = signal.SIGTERM) -> int:
-        """Signal it and return its exit code."""
-        running, self._running = self._running, None
-        assert running is not None
-        running.send_signal(signum)
-        return await asyncio.to_thread(running.wait, 20)
+    async def ended(self) -> int | None:
+        """SIGTERM it and return its exit code."""
+        return await asyncio.to_thread(self.stop, END_TIMEOUT_S)
+
+    async def until_reasons(self, true: Callable[[dict[str, str]], object], timeout_s: float = 20.0) -> None:
+        """Wait until it answers /readyz and its reasons not to be ready are as wanted."""
+
+        async def wanted() -> bool:
+            reasons = (await asyncio.to_thread(self.report))["reasons"]
+            return "readyz" not in reasons and bool(true(reasons))
+
+        await eventually(wanted, f"/readyz\n{self.log[-2000:]}", timeout_s)
 
     async def metric(self, name: str, /, **labels: str) -> float:
         """Return one of its samples."""
-        return await asample(f"http://127.0.0.1:{self.port}/metrics", name, **labels)
+        return await asample(self.metrics_url, name, **labels)
 
-    async def samples(self, name: str, label: str) -> dict[str, float]:
+    async def by_label(self, name: str, label: str) -> dict[str, float]:
         """Return all samples of a metric that has one label, by its value."""
-        families = await asyncio.to_thread(self._families)
+        families = await asyncio.to_thread(families_at, self.metrics_url)
         return {sample.labels[label]: sample.value for one in families for sample in one.samples if sample.name == name}
-
-    def _families(self) -> list[Metric]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
-            return list(text_string_to_metric_families(answer.read().decode()))
 
     async def until_metric(self, metric: str, least: float, /, *, timeout_s: float = 20.0, **labels: str) -> float:
         """Wait until one of its samples reaches a value, and return it."""
-        found = -1.0
-
-        async def reached() -> bool:
-            nonlocal found
-            found = await self.metric(metric, **labels)
-            return found >= least
-
-        await eventually(reached, f"{metric} {labels} reaches {least}\n{self.log[-2000:]}", timeout_s)
-        return found
+        try:
+            return await until_sample(self.metrics_url, metric, least, timeout_s=timeout_s, **labels)
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.log[-2000:]}") from None
 
 
 StartJob = Callable[..., JobProgram]
@@ -121,15 +70,8 @@ def make_job(guard: Guard, tmp_path: Path, redis_url: str, kafka: KafkaServer, t
     made: list[JobProgram] = []
 
     def make(**settings: str) -> JobProgram:
-        defaults = {
-            "CHAT_REDIS_URL": redis_url,
-            "CHAT_KAFKA_BROKERS": kafka.brokers,
-            "CHAT_KAFKA_TOPIC": topic,
-            "JOB_CONSUMER_GROUP": f"group-{topic}",
-            "JOB_COMET_ADDRS": "",
-            **kafka.settings,
-        }
-        job = JobProgram(guard, tmp_path / f"job{len(made)}", {**defaults, **settings})
+        shared = {**kafka.settings, **shared_settings(redis_url, kafka.brokers, topic), "CHAT_LOG_FORMAT": "pretty"}
+        job = JobProgram(guard, "job", tmp_path / f"job{len(made)}", {**shared, **settings})
         made.append(job)
         return job
 

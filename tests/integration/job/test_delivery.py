@@ -140,7 +140,7 @@ async def test_lag_is_what_is_not_finished(make_job: StartJob, nodes: Nodes, pro
 
 async def _until_lag(job: JobProgram, expected: dict[str, int]) -> None:
     async def shown() -> bool:
-        return await job.samples("job_kafka_lag", "partition") == expected
+        return await job.by_label("job_kafka_lag", "partition") == expected
 
     await eventually(shown)
 

@@ -1,7 +1,6 @@
 """What Job does when something is wrong: with a record, with the topic, with Kafka, with Redis."""
 
 import asyncio
-import signal
 from functools import partial
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
@@ -101,7 +100,7 @@ async def test_kafka_may_come_later_and_come_back(make_job: StartJob, own_kafka:
         one.spawn()
         await one.until_reasons(lambda reasons: list(reasons) == ["kafka"])
     async with asyncio.timeout(20):
-        assert await impatient.ended(signal.SIGTERM) == 0
+        assert await impatient.ended() == 0
     await asyncio.to_thread(own_kafka.start)
     await asyncio.to_thread(own_kafka.create_topic, "late")
     await job.until_reasons(_none, timeout_s=30)

@@ -49,7 +49,7 @@ class Committed:
 @pytest.fixture
 async def committed(kafka: KafkaServer, topic: str) -> AsyncIterator[Committed]:
     """The offsets of the group that make_job's Jobs are in."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.brokers, group_id=f"group-{topic}", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.brokers, group_id=topic, enable_auto_commit=False)
     await consumer.start()
     try:
         yield Committed(consumer, topic)
@@ -211,5 +211,5 @@ async def test_two_jobs_share_the_partitions(
 
 async def _settled(*jobs: JobProgram) -> bool:
     """Whether every partition has exactly one owner now; an empty topic shows a lag of 0."""
-    shown = [set(await job.samples("job_kafka_lag", "partition")) for job in jobs]
+    shown = [set(await job.by_label("job_kafka_lag", "partition")) for job in jobs]
     return all(shown) and sorted(one for owned in shown for one in owned) == [str(one) for one in range(PARTITIONS)]

@@ -11,8 +11,7 @@ import pytest
 
 from chatroom.up.guard import Guard
 from protos.job_pb2 import PushMsg
-from testbed.ports import free_port
-from testbed.service import Service
+from testbed.service import CometProgram
 from tests.chaos.proxy import Proxy
 from tests.integration.job.comets import Comet, HalfOpen
 from tests.integration.job.conftest import Nodes, Produce, StartJob
@@ -48,16 +47,10 @@ class Bad:
         return _calling(standin.stuck.set) if fault == "stuck" else standin.__aexit__
 
     async def _start_program(self, fault: str) -> Break:
-        port = free_port()
-        settings = {
-            "CHAT_REDIS_URL": self._redis_url,
-            "COMET_GRPC_PORT": str(port),
-            "COMET_HTTP_BIND_PORT": str(free_port()),
-        }
-        program = Service(self._guard, "comet", self._directory / "bad", module="comet", settings=settings)
+        program = CometProgram(self._guard, self._directory / "bad", self._redis_url)
         await asyncio.to_thread(program.start)
         self._stack.push_async_callback(asyncio.to_thread, program.kill)
-        await self._nodes.register("bad", f"127.0.0.1:{port}", ["r"])
+        await self._nodes.register("bad", f"127.0.0.1:{program.grpc_port}", ["r"])
         if fault == "killed":
             return _calling(lambda: os.kill(program.pid, signal.SIGKILL))
         return _calling(lambda: freeze(program.pid))

@@ -6,8 +6,7 @@ from typing import Any
 
 from chatroom.up.guard import Guard
 from protos.job_pb2 import PushMsg
-from testbed.ports import free_port
-from testbed.service import Service
+from testbed.service import CometProgram
 from tests.integration.job.conftest import Nodes, Produce, StartJob
 from tests.support.metrics import asample
 from tests.support.plain_client import plain_client
@@ -26,18 +25,12 @@ async def test_a_client_sees_once_what_job_pushed_and_did_not_commit(  # noqa: P
 
     A record before them is not finished, so that none of them can be committed when Job is killed.
     """
-    port = free_port()
-    settings = {
-        "CHAT_REDIS_URL": redis_url,
-        "COMET_HTTP_BIND_PORT": str(port),
-        "COMET_GRPC_PORT": str(free_port()),
-    }
-    comet = Service(guard, "comet", tmp_path / "comet", module="comet", settings=settings)
+    comet = CometProgram(guard, tmp_path / "comet", redis_url)
     await asyncio.to_thread(comet.start)
     try:
         stuck = await nodes.up("stuck")
         stuck.stuck.set()
-        async with plain_client(f"ws://127.0.0.1:{port}/?uid=7&rooms=r") as client:
+        async with plain_client(f"{comet.url}?uid=7&rooms=r") as client:
             job = await make_job(JOB_PUSH_DEADLINE_SECONDS="120").up()
             await produce(type=PushMsg.ROOM, room="r", msg="x", id="x", server="stuck", partition=0)
             texts = []

@@ -18,7 +18,7 @@ from logic import app
 from logic.config import Settings
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import PARTITIONS, KafkaServer
-from testbed.ports import free_port
+from testbed.service import local_settings, shared_settings
 
 WAIT_S = 20.0
 
@@ -88,12 +88,9 @@ def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) 
         [],
         {
             **kafka.settings,
-            "CHAT_KAFKA_BROKERS": kafka.brokers,
-            "CHAT_KAFKA_TOPIC": topic,
+            **local_settings("logic"),
+            **shared_settings(redis_url, kafka.brokers, topic),
             "CHAT_KAFKA_LINGER_MS": "0",
-            "CHAT_REDIS_URL": redis_url,
-            "LOGIC_HTTP_BIND_IP": "127.0.0.1",
-            "LOGIC_HTTP_BIND_PORT": str(free_port()),
             "LOGIC_CHECK_SECONDS": "0.1",
             **changes,
         },

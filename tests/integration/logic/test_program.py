@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,10 +14,11 @@ import pytest
 import redis
 
 from chatroom.up.guard import Guard
+from chatroom.up.ports import LOOPBACK
 from common import keys
 from testbed.kafka_server import KafkaServer
 from testbed.ports import free_port
-from testbed.program import Program
+from testbed.service import Service, shared_settings
 from tests.integration.logic.running import Topic, backend_send, comet_send
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze
@@ -28,37 +27,11 @@ from tests.support.metrics import until_sample
 EXIT_TIMEOUT_S = 30.0
 
 
-class LogicProgram(Program):
-    """One `python -m logic`."""
+class LogicProgram(Service):
+    """`python -m logic` with a log of JSON lines."""
 
     def __init__(self, guard: Guard, directory: Path, settings: Mapping[str, str]) -> None:
-        super().__init__(guard, "logic", directory)
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._settings = settings
-
-    def argv(self) -> list[str]:
-        """As an operator starts it."""
-        return [sys.executable, "-m", "logic", "--http-bind-port", str(self.port)]
-
-    def environ(self) -> Mapping[str, str]:
-        """Nothing but its settings and what any program needs."""
-        return {"PATH": os.environ["PATH"], "CHAT_LOG_FORMAT": "json", **self._settings}
-
-    def answers(self) -> bool:
-        """Ask whether it is ready."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310 - our own URL
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def end(self) -> int:
-        """SIGTERM it and return its exit code."""
-        assert self._running is not None
-        running = self._running
-        self.stop()
-        return running.returncode
+        super().__init__(guard, "logic", directory, {"CHAT_LOG_FORMAT": "json", **settings})
 
     def lines(self) -> list[dict[str, object]]:
         """Return what it logged."""
@@ -68,13 +41,8 @@ class LogicProgram(Program):
 @pytest.fixture
 def settings(kafka: KafkaServer, topic: str, redis_url: str) -> dict[str, str]:
     """The settings for the worker's servers."""
-    return {
-        **kafka.settings,
-        "CHAT_KAFKA_BROKERS": kafka.brokers,
-        "CHAT_KAFKA_TOPIC": topic,
-        "CHAT_REDIS_URL": redis_url,
-        "LOGIC_HTTP_BIND_IP": "127.0.0.1",
-    }
+    shared = shared_settings(redis_url, kafka.brokers, topic)
+    return {**kafka.settings, **shared, "LOGIC_HTTP_BIND_IP": LOOPBACK}
 
 
 @pytest.fixture
@@ -86,11 +54,11 @@ def program(guard: Guard, tmp_path: Path, settings: dict[str, str]) -> Iterator[
 
 async def test_it_logs_the_documented_words_and_ends_with_0(program: LogicProgram, records: Topic) -> None:
     """`Received POST /logic/send` and `handleSend successfully`, with room, id and seq, for sends and batches."""
-    async with aiohttp.ClientSession(program.url) as session:
+    async with aiohttp.ClientSession(program.http_url) as session:
         await (await session.post("/logic/send", json=backend_send("room_a", "x"))).read()
         await (await session.post("/logic/send/batch", json={"sends": [comet_send("room_b", 5)]})).read()
     await records.records(2)
-    assert await asyncio.to_thread(program.end) == 0
+    assert await asyncio.to_thread(program.stop) == 0
     lines = program.lines()
     assert {line["service"] for line in lines} == {"logic"}
     received = [line for line in lines if str(line["event"]).startswith("Received POST /logic/send")]
@@ -113,14 +81,14 @@ async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
     patient = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "30", "LOGIC_DRAIN_SECONDS": "30"}
     program = LogicProgram(guard, tmp_path, settings | own | patient)
     await asyncio.to_thread(program.start)
-    async with aiohttp.ClientSession(program.url) as session:
+    async with aiohttp.ClientSession(program.http_url) as session:
         freeze(own_kafka.pid)
         try:
             sent = asyncio.ensure_future(session.post("/logic/send", json=comet_send("room", 1)))
-            await until_sample(f"{program.url}/metrics", "logic_produce_waiting_bytes", 1)
-            ended = asyncio.ensure_future(asyncio.to_thread(program.end))
+            await until_sample(program.metrics_url, "logic_produce_waiting_bytes", 1)
+            ended = asyncio.ensure_future(asyncio.to_thread(program.stop))
             async with asyncio.timeout(EXIT_TIMEOUT_S):
-                while await _listens(program.port):
+                while await _listens(program.health_port):
                     await asyncio.sleep(0.02)
             assert not sent.done()
         finally:
@@ -145,14 +113,14 @@ async def test_sigterm_under_load_loses_nothing_that_was_answered_and_answers_no
     program = LogicProgram(guard, tmp_path, settings | own | patient)
     await asyncio.to_thread(program.start)
     acked: dict[str, list[int]] = {f"{kind}-{number}": [] for kind in ("comet", "backend") for number in range(8)}
-    loads = [asyncio.ensure_future(_keep_sending(program.url, room, seqs)) for room, seqs in acked.items()]
+    loads = [asyncio.ensure_future(_keep_sending(program.http_url, room, seqs)) for room, seqs in acked.items()]
     await eventually(lambda: min(map(len, acked.values())) > 20)
     freeze(own_kafka.pid)
     try:
-        await until_sample(f"{program.url}/metrics", "logic_requests_in_flight", len(loads))
-        ended = asyncio.ensure_future(asyncio.to_thread(program.end))
+        await until_sample(program.metrics_url, "logic_requests_in_flight", len(loads))
+        ended = asyncio.ensure_future(asyncio.to_thread(program.stop))
         async with asyncio.timeout(EXIT_TIMEOUT_S):
-            while await _listens(program.port):
+            while await _listens(program.health_port):
                 await asyncio.sleep(0.02)
         taken = sum(map(len, acked.values()))
     finally:
@@ -193,19 +161,19 @@ async def test_a_drain_ends_in_time_although_kafka_never_answers(
 ) -> None:
     """What hangs behind Logic holds it up no longer than `drain_seconds`, nor changes the exit code.
 
-    Were it to wait for Kafka, it would do so longer than `end` has patience.
+    Were it to wait for Kafka, it would do so longer than `stop` has patience.
     """
     topic = await asyncio.to_thread(own_kafka.create_topic)
     own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
     hasty = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "300", "LOGIC_DRAIN_SECONDS": "3"}
     program = LogicProgram(guard, tmp_path, settings | own | hasty)
     await asyncio.to_thread(program.start)
-    async with aiohttp.ClientSession(program.url) as session:
+    async with aiohttp.ClientSession(program.http_url) as session:
         freeze(own_kafka.pid)
         try:
             sent = asyncio.ensure_future(session.post("/logic/send", json=comet_send("room", 1)))
-            await until_sample(f"{program.url}/metrics", "logic_produce_waiting_bytes", 1)
-            assert await asyncio.to_thread(program.end) == 0
+            await until_sample(program.metrics_url, "logic_produce_waiting_bytes", 1)
+            assert await asyncio.to_thread(program.stop) == 0
         finally:
             os.kill(own_kafka.pid, signal.SIGCONT)
         with pytest.raises(aiohttp.ClientError):
@@ -247,10 +215,10 @@ def test_another_number_of_shards_is_one_line_and_exit_1(settings: dict[str, str
 
 def test_a_port_in_use_is_one_line_and_exit_1(program: LogicProgram, settings: dict[str, str]) -> None:
     """The line names the port and the setting."""
-    done = _fails(settings, "--http-bind-port", str(program.port))
+    done = _fails(settings, "--http-bind-port", str(program.health_port))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert str(program.port) in line
+    assert str(program.health_port) in line
     assert "LOGIC_HTTP_BIND_PORT" in line
 
 

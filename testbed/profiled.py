@@ -1,4 +1,4 @@
-"""Runs a service and notes where its CPU goes: `python -m bench.load.profiled FILE MODULE`.
+"""Runs a service and notes where its CPU goes: `python -m testbed.profiled FILE MODULE`.
 
 From SIGUSR1 on, each time that it has used INTERVAL_S of CPU, the kernel says so and the function that runs is counted,
 with the C code that it is in. What other threads (gRPC's) used counts as theirs. FILE is written when the service ends.
@@ -17,7 +17,7 @@ import orjson
 
 INTERVAL_S: Final = 0.002
 OTHER_THREADS: Final = "other threads"
-_ROOT: Final = Path(__file__).parents[2]
+_ROOT: Final = Path(__file__).parents[1]
 
 
 class Samples:
