@@ -1,5 +1,8 @@
 """The load of a run: clients that send, come and go all the time, whatever dies meanwhile.
 
+It is not the bench's load generator: the product's own `ChatClient` sends and receives here, because a run judges its
+reconnects and resumes too. The bench's clients do as little as they can, so that the server is measured and not they.
+
 Senders are open-loop: `rate` messages a second, without waiting for acks. Two thirds of the clients also lose their
 connections, leave rooms and join others, so that joins are always in flight; one third stays where it is. Each new
 connection of a client goes to the next node. What was sent and seen is in the ledger.

@@ -1,4 +1,8 @@
-"""A WebSocket client that knows no more than the README tells: it sends one frame and reads text."""
+"""A WebSocket client that knows no more than the README tells, and reads only while a test waits for something.
+
+It takes one text at a time and keeps them all, so a test sees the state after each frame. For many clients, and for
+those that stop reading, take testbed/raw_client.py.
+"""
 
 import asyncio
 import json

@@ -14,8 +14,8 @@ from chatroom.up.guard import Guard
 from common import ids, keys
 from testbed.chatroom_up import ChatroomUp
 from testbed.prometheus import Prometheus
+from testbed.raw_client import RawClient, raw_clients
 from tests.conftest import StackMaker
-from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
 from tests.support.frozen import frozen
 from tests.support.logic_gate import BAD, LogicGate
@@ -106,14 +106,14 @@ class Scene:
 
     async def come_and_go(self, count: int) -> None:
         """Connect and hang up."""
-        async with crowd(self.port, count, "rooms="):
+        async with raw_clients(self.port, count, "rooms="):
             self.did.update(opened=count, aborted=count)
 
     async def clog(self, count: int) -> None:
         """Have clients that read nothing cut off."""
         url = urls_of(self.stack)["comet"]
         goal = await asample(url, "comet_slow_consumers_total") + count
-        async with crowd(self.port, count, f"rooms={SLOW}", small=True) as stuck:
+        async with raw_clients(self.port, count, f"rooms={SLOW}", small=True) as stuck:
             for client in stuck:
                 client.stop_reading()
 
@@ -213,6 +213,6 @@ async def playing(make_stack: StackMaker, guard: Guard, directory: Path) -> Asyn
         http = await entered.enter_async_context(aiohttp.ClientSession())
         redis = await entered.enter_async_context(Redis.from_url(stack.redis_url))
         await redis.set("ballast", bytes(BALLAST_BYTES))
-        members = await entered.enter_async_context(crowd(port_of(stack), MEMBERS, f"rooms={ROOM}&uid=m"))
-        [talker] = await entered.enter_async_context(crowd(port_of(stack), 1, f"rooms={SLOW}"))
+        members = await entered.enter_async_context(raw_clients(port_of(stack), MEMBERS, f"rooms={ROOM}&uid=m"))
+        [talker] = await entered.enter_async_context(raw_clients(port_of(stack), 1, f"rooms={SLOW}"))
         yield Scene(stack, gate, prometheus, http, redis, members, talker)

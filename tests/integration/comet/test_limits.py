@@ -12,9 +12,9 @@ import pytest
 from chatroom.up.guard import Guard
 from comet import memory
 from comet.gateway import OTHER_FILES, TOLD_SOCKETS
+from testbed.raw_client import RawClient, raw_clients
 from testbed.service import CometProgram
 from tests.support.comet_node import running
-from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
 from tests.support.metrics import asample, until_sample
 
@@ -65,7 +65,7 @@ async def let_in(port: int) -> bool:
 async def test_open_files_limit_connections_before_they_run_out(guard: Guard, tmp_path: Path, redis_url: str) -> None:
     """1013 for who comes then, also while a flood of sockets that say nothing fills the rest; chat goes on."""
     with CometProgram(guard, tmp_path, redis_url, files=FILES) as program:
-        async with crowd(program.port, PLACES, f"rooms={ROOM}") as clients:
+        async with raw_clients(program.port, PLACES, f"rooms={ROOM}") as clients:
             assert await refused(program) == 1013
             assert await asample(program.metrics_url, REFUSED, limit="connections") == 1
             with sockets(program.port, 2 * FILES):
@@ -84,7 +84,7 @@ async def test_a_node_without_open_files_goes_on_serving_who_is_there(
     """Another port's connections took them all: it neither spins nor fills the log, and recovers with them."""
     with CometProgram(guard, tmp_path, redis_url, files=FILES) as program:
         node = psutil.Process(program.pid)
-        async with crowd(program.port, 5, f"rooms={ROOM}") as clients:
+        async with raw_clients(program.port, 5, f"rooms={ROOM}") as clients:
             await talk(clients, "before")
             with sockets(getattr(program, port), 2 * FILES):
                 await eventually(lambda: node.num_fds() >= FILES - 1)
@@ -110,8 +110,8 @@ async def test_past_its_memory_a_node_takes_nobody_and_cuts_off_the_slowest(
         slow_before = await asample(metrics_url, "comet_slow_consumers_total")
         refused_before = await asample(metrics_url, REFUSED, limit="memory")
         async with (
-            crowd(port, 5, f"rooms={ROOM}") as good,
-            crowd(port, 1, f"rooms={ROOM}", small=True) as slow,
+            raw_clients(port, 5, f"rooms={ROOM}") as good,
+            raw_clients(port, 1, f"rooms={ROOM}", small=True) as slow,
         ):
             slow[0].stop_reading()
             for i in range(30):
@@ -127,7 +127,7 @@ async def test_past_its_memory_a_node_takes_nobody_and_cuts_off_the_slowest(
             assert [error["code"] for error in good[0].of("error")] == ["overloaded"]
             taken = 1000
             await eventually(lambda: let_in(port))
-            async with crowd(port, 1, f"rooms={ROOM}") as late_again:
+            async with raw_clients(port, 1, f"rooms={ROOM}") as late_again:
                 await talk([*good, *late_again], "with memory again")
             assert await asample(metrics_url, "comet_slow_consumers_total") == slow_before + 1
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from chatroom.up.guard import Guard
+from testbed.raw_client import RawClient, raw_clients
 from testbed.service import CometProgram
-from tests.support.crowd import RawClient, crowd
 from tests.support.metrics import asample, until_sample
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -37,8 +37,8 @@ async def test_a_hundred_that_read_nothing_harm_none_of_nine_hundred(program: Co
     """All 100 are cut off and resume without a hole; memory levels off; the 900 get every message once and in order."""
     size, count = 12_000, 2 * OUTBOUND_BYTES // 12_000
     async with (
-        crowd(program.port, GOOD, f"rooms={ROOM}") as good,
-        crowd(program.port, STUCK, f"rooms={ROOM}", small=True) as stuck,
+        raw_clients(program.port, GOOD, f"rooms={ROOM}") as good,
+        raw_clients(program.port, STUCK, f"rooms={ROOM}", small=True) as stuck,
     ):
         for client in stuck:
             client.stop_reading()
@@ -56,7 +56,7 @@ async def test_a_hundred_that_read_nothing_harm_none_of_nine_hundred(program: Co
         assert program.resident_bytes - cut_off < 20 * MiB  # whatever else is sent
         for client in stuck:
             client.abort()
-        async with crowd(program.port, STUCK, "rooms=") as again:
+        async with raw_clients(program.port, STUCK, "rooms=") as again:
             for i, client in enumerate(again):
                 for coming in again[i : i + 20] if i % 20 == 0 else ():  # as their jitter would have it
                     coming.send("joinRoom", roomId=ROOM, since={"epoch": 0, "seq": 0})

@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from chatroom.up.guard import Guard
 from common import keys
 from common.registry import Registry
+from testbed.raw_client import RawClient, raw_clients
 from testbed.redis_server import RedisServer
 from testbed.service import CometProgram
-from tests.support.crowd import RawClient, crowd
 from tests.support.eventually import eventually
 from tests.support.frozen import frozen
 from tests.support.logic_standin import LogicStandin, serving
@@ -56,7 +56,7 @@ async def test_it_leaves_in_order(guard: Guard, tmp_path: Path, redis_url: str) 
     """Out of the registry and deaf before the first client is closed; 1012 for all, spread; no lease is left."""
     async with (
         started(guard, tmp_path, redis_url) as program,
-        crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients,
+        raw_clients(program.port, CLIENTS, f"rooms={ROOM}") as clients,
         Redis.from_url(redis_url, protocol=2) as redis,
     ):
         registry = Registry(redis, 16)
@@ -88,7 +88,7 @@ async def test_what_it_took_is_acked_before_it_closes(guard: Guard, tmp_path: Pa
         started(
             guard, tmp_path, redis_url, COMET_RATE_BURST_MESSAGES=100_000, COMET_DRAIN_SECONDS=AMPLE_DRAIN_S
         ) as program,
-        crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients,
+        raw_clients(program.port, CLIENTS, f"rooms={ROOM}") as clients,
     ):
         sent = 0
 
@@ -124,7 +124,7 @@ async def test_what_it_took_is_acked_before_it_closes(guard: Guard, tmp_path: Pa
 async def test_it_ends_in_time_although_redis_is_frozen(guard: Guard, tmp_path: Path, own_redis: RedisServer) -> None:
     """Senders get `unavailable` with their ref, all get 1012, exit 0; what was refused is stored once by a retry."""
     async with started(guard, tmp_path / "comet", own_redis.url) as program:
-        async with crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients:
+        async with raw_clients(program.port, CLIENTS, f"rooms={ROOM}") as clients:
             with frozen(own_redis.pid):
                 for i, client in enumerate(clients[:10]):
                     client.send("clientMessages", roomId=ROOM, content=str(i), ref=str(i))
@@ -136,7 +136,7 @@ async def test_it_ends_in_time_although_redis_is_frozen(guard: Guard, tmp_path: 
             assert [ack for client in clients for ack in client.of("ack")] == []
         assert "Traceback" not in program.log
         await asyncio.to_thread(program.start)
-        async with crowd(program.port, 10, f"rooms={ROOM}") as again:
+        async with raw_clients(program.port, 10, f"rooms={ROOM}") as again:
             for i, client in enumerate(again):
                 client.send("clientMessages", roomId=ROOM, content=str(i), ref=f"again {i}")
             for client in again:
@@ -151,7 +151,7 @@ async def test_it_ends_in_time_although_logic_is_frozen(guard: Guard, tmp_path: 
             started(
                 guard, tmp_path, redis_url, COMET_FORWARD_URL=logic.url, COMET_FORWARD_TIMEOUT_SECONDS=60
             ) as program,
-            crowd(program.port, CLIENTS, f"rooms={ROOM}") as clients,
+            raw_clients(program.port, CLIENTS, f"rooms={ROOM}") as clients,
         ):
             clients[0].send("clientMessages", roomId=ROOM, content="x", ref="r")
             await clients[0].until_frame("ack")

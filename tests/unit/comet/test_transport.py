@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 
 from comet.transport import SLICE_BYTES, Transport
 from testbed.kafka_server import run_aside
-from tests.support.crowd import HANDSHAKE
+from testbed.raw_client import HANDSHAKE
 
 MOST_BYTES = 70_000
 REQUEST = HANDSHAKE.format(query="").encode()

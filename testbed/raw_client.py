@@ -1,10 +1,10 @@
-"""Many clients that cost little: each a protocol on a raw socket that keeps no more than the seqs it saw.
+"""A client that costs little: a protocol on a raw socket that keeps only the seqs of messages, and all other frames.
 
-One of them may stop reading, with buffers so small that what it does not take lies with the server.
+It reads at all times, so a test may have a thousand of them. A client may also stop reading, with buffers so small that
+the server must keep what it sends. A test that reads frame by frame takes tests/support/plain_client.py.
 """
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,12 +17,14 @@ HANDSHAKE = (
     "GET /?{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+HEAD_BYTES = 2  # of a frame (RFC 6455, 5.2)
+LENGTH_BYTES = {126: 2, 127: 8}  # that follow the head where it has no room for the length
 SMALL_BYTES = 4096
 TIMEOUT_S = 20.0
 
 
 class RawClient(asyncio.Protocol):
-    """A session's other end."""
+    """One connection to a node, the WebSocket protocol included."""
 
     def __init__(self, query: str) -> None:
         self._query = query
@@ -58,24 +60,19 @@ class RawClient(asyncio.Protocol):
 
     def send(self, kind: str, **payload: object) -> None:
         """Send a frame."""
-        assert self._tcp is not None
-        text = json.dumps({"type": kind, "payload": payload}).encode()
-        self._tcp.write(Frame(Opcode.TEXT, text).serialize(mask=True))
+        self._write(Opcode.TEXT, orjson.dumps({"type": kind, "payload": payload}))
 
     def stop_reading(self) -> None:
         """Read nothing from now on."""
-        assert self._tcp is not None
-        self._tcp.pause_reading()
+        self._transport.pause_reading()
 
     def read_on(self) -> None:
         """Read again."""
-        assert self._tcp is not None
-        self._tcp.resume_reading()
+        self._transport.resume_reading()
 
     def abort(self) -> None:
         """Hang up."""
-        if self._tcp is not None:
-            self._tcp.abort()
+        self._transport.abort()
 
     async def until(self, true: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
         """Wait until it is true; asked whenever something came."""
@@ -101,35 +98,35 @@ class RawClient(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for a WebSocket."""
         self._tcp = transport  # type: ignore[assignment]  # uvloop's own class, registered nowhere
-        assert self._tcp is not None
-        self._tcp.write(HANDSHAKE.format(query=self._query).encode())
+        self._transport.write(HANDSHAKE.format(query=self._query).encode())
 
     def data_received(self, data: bytes) -> None:
-        """Take what came apart."""
+        """Take each frame out of the received bytes. Raises ConnectionRefusedError where there is no WebSocket."""
         self._unread += data
         if not self._shaken:
             head, end, rest = bytes(self._unread).partition(b"\r\n\r\n")
             if not end:
                 return
-            assert b" 101 " in head, head
+            if b" 101 " not in head:
+                raise ConnectionRefusedError(head)
             self._shaken, self._unread = True, bytearray(rest)
         while self._take_frame():
             pass
         self._changed.set()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Take note."""
+        """Note the end."""
         self.closed = True
         self._changed.set()
 
     def _take_frame(self) -> bool:
         unread = self._unread
-        if len(unread) < 2:
+        if len(unread) < HEAD_BYTES:
             return False
-        length, at = unread[1], 2
-        if length >= 126:
-            at = 4 if length == 126 else 10
-            length = int.from_bytes(unread[2:at], "big")
+        length, at = unread[1], HEAD_BYTES
+        if length in LENGTH_BYTES:
+            at += LENGTH_BYTES[length]
+            length = int.from_bytes(unread[HEAD_BYTES:at], "big")
         if len(unread) < at + length:
             return False
         opcode, body = unread[0] & 15, bytes(unread[at : at + length])
@@ -137,15 +134,20 @@ class RawClient(asyncio.Protocol):
         if opcode == Opcode.TEXT:
             self._take(orjson.loads(body))
         elif opcode == Opcode.PING:
-            self._answer(Opcode.PONG, body)
+            self._write(Opcode.PONG, body)
         elif opcode == Opcode.CLOSE:
             self.close_code = int.from_bytes(body[:2], "big")
-            self._answer(Opcode.CLOSE, body[:2])
+            self._write(Opcode.CLOSE, body[:2])
         return True
 
-    def _answer(self, opcode: Opcode, body: bytes) -> None:
-        if self._tcp is not None:
-            self._tcp.write(Frame(opcode, body).serialize(mask=True))
+    def _write(self, opcode: Opcode, body: bytes) -> None:
+        self._transport.write(Frame(opcode, body).serialize(mask=True))
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        if self._tcp is None:
+            raise RuntimeError("the client is not connected")
+        return self._tcp
 
     def _take(self, frame: dict[str, Any]) -> None:
         if frame["type"] not in {"joined", "serverMessages"}:
@@ -160,7 +162,7 @@ class RawClient(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def crowd(port: int, count: int, query: str, *, small: bool = False) -> AsyncIterator[list[RawClient]]:
+async def raw_clients(port: int, count: int, query: str, *, small: bool = False) -> AsyncIterator[list[RawClient]]:
     """Connect so many clients, a few at a time, each past its hello; hang up on the way out."""
     clients: list[RawClient] = []
     try:
