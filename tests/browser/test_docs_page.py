@@ -5,7 +5,7 @@ from playwright.async_api import Browser, expect
 
 from logic.routes import ROUTES
 from testbed.kafka_server import KafkaServer
-from tests.integration.logic.running import running, settings_of
+from tests.support.logic_node import running, settings_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 
 from grpc import aio
 from redis.asyncio import Redis
@@ -19,10 +18,10 @@ from testbed.redis_server import RedisServer
 from tests.chaos.evidence import Evidence, Pushed
 from tests.chaos.histories import read_history
 from tests.chaos.taps import PubSubTap, PushTap
-from tests.integration.common.conftest import open_store
 from tests.support import comet_node
 from tests.support.comet_node import Client
 from tests.support.eventually import eventually
+from tests.support.open_store import open_store
 
 FRAME = '{"type":"serverMessages","payload":{"roomId":"r","epoch":7,"messages":[%s]}}'
 
@@ -30,16 +29,6 @@ FRAME = '{"type":"serverMessages","payload":{"roomId":"r","epoch":7,"messages":[
 def fresh() -> Evidence:
     """Return evidence of nothing."""
     return Evidence(time.time(), 0.0)
-
-
-@asynccontextmanager
-async def connected(server: RedisServer) -> AsyncIterator[Redis]:
-    """Give a client, and close it."""
-    redis = redis_client.connect(server.url)
-    try:
-        yield redis
-    finally:
-        await redis.aclose()
 
 
 async def send(store: Store, room: str, *contents: str) -> None:
@@ -82,7 +71,7 @@ def _count(client: Client) -> int:
 async def test_the_push_tap_lives_in_the_registry_without_renewing(own_redis: RedisServer) -> None:
     """So that a frozen Redis does not make it seem dead; and no outbox waits for it."""
     async with PushTap(own_redis.port, ["a", "b"], fresh()):
-        async with connected(own_redis) as redis:
+        async with aclosing(redis_client.connect(own_redis.url)) as redis:
             registry = Registry(redis, 16)
             [node] = (await registry.nodes()).values()
             assert not node.forwards
@@ -90,11 +79,11 @@ async def test_the_push_tap_lives_in_the_registry_without_renewing(own_redis: Re
             assert await registry.serving(["a", "b", "c"]) == [[node.incarnation], [node.incarnation], []]
         await asyncio.to_thread(own_redis.kill)
         await asyncio.to_thread(own_redis.start)
-        async with connected(own_redis) as redis:
+        async with aclosing(redis_client.connect(own_redis.url)) as redis:
             registry = Registry(redis, 16)
             await redis.zadd(keys.NODES, {node.incarnation: time.time() - LIFE_S * 5})  # soon to be swept away
             await eventually(lambda: _is_fresh(registry, redis, node.incarnation))
-    async with connected(own_redis) as redis:
+    async with aclosing(redis_client.connect(own_redis.url)) as redis:
         assert await Registry(redis, 16).nodes() == {}
 
 
@@ -110,7 +99,7 @@ async def test_the_push_tap_notes_all_that_job_pushes(own_redis: RedisServer) ->
         Proto(body=FRAME % f'{{"id":"{seq}-0","seq":{seq}}}', epoch=7, first_seq=seq, count=1) for seq in range(1, 5)
     ]
     async with PushTap(own_redis.port, ["r"], run):
-        async with connected(own_redis) as redis:
+        async with aclosing(redis_client.connect(own_redis.url)) as redis:
             [node] = (await Registry(redis, 16).nodes()).values()
         async with aio.insecure_channel(node.grpc) as channel:
             stub: comet_pb2_grpc.CometAsyncStub = comet_pb2_grpc.CometStub(channel)

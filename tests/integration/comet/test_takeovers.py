@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from chatroom.up.guard import Guard
 from common import ids, keys, redis_client
 from common.envelope import User
-from common.store import Limits, Store
+from common.store import Store
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
 from testbed.service import CometProgram, Service, shared_settings
@@ -29,6 +29,7 @@ from tests.support.frozen import freeze
 from tests.support.kafka_reader import push_msgs
 from tests.support.logic_standin import LogicStandin, Sends, serving, statuses
 from tests.support.metrics import asample
+from tests.support.open_store import open_store
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -140,12 +141,9 @@ async def ground(guard: Guard, tmp_path: Path, redis_url: str) -> AsyncIterator[
     """All but the nodes."""
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(aclosing(redis_client.connect(redis_url)))
-        store = Store(redis, Limits(shards=SHARDS))
-        running = asyncio.create_task(store.run())
+        store = await stack.enter_async_context(open_store(redis_url, shards=SHARDS))
         logic = await stack.enter_async_context(serving(LogicStandin()))
         yield Ground(guard, tmp_path, redis_url, redis, Writer(store), logic)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 async def _presumed_dead(ground: Ground, incarnation: str) -> None:

@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 import uvloop
 from redis.asyncio import Redis
 
 from common import redis_client
-from common.store import Limits, Store
-
-StoreMaker = Callable[..., AbstractAsyncContextManager[Store]]
+from common.store import Store
+from tests.support.open_store import open_store
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -25,21 +23,6 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     client = redis_client.connect(redis_url)
     yield client
     await client.aclose()
-
-
-@asynccontextmanager
-async def open_store(url: str, *, runs: bool = True, **limits: float) -> AsyncIterator[Store]:
-    """Open a store, as a service does; without `runs` nobody carries its appends out."""
-    redis = redis_client.connect(url)
-    store = Store(redis, Limits(**limits))  # type: ignore[arg-type]  # whole numbers where they must be
-    task = asyncio.create_task(store.run()) if runs else None
-    try:
-        yield store
-    finally:
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        await redis.aclose()
 
 
 @pytest.fixture

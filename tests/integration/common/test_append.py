@@ -17,8 +17,8 @@ from common.errors import Overloaded, Unavailable
 from common.store import Store
 from testbed.redis_server import RedisServer
 from tests.integration.common.appends import ALICE, BOB, ROOM, contents, settled
-from tests.integration.common.conftest import open_store
 from tests.support.frozen import freeze
+from tests.support.open_store import open_store
 
 
 def total(name: str, **labels: str) -> float:

@@ -9,8 +9,8 @@ from common.errors import Unavailable
 from common.store import Appended, Store
 from testbed.redis_server import RedisServer
 from tests.integration.common.appends import ALICE, ROOM, contents, settled
-from tests.integration.common.conftest import open_store
 from tests.support.eventually import eventually
+from tests.support.open_store import open_store
 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(store: Store, redis: Redis) -> None:

@@ -15,8 +15,8 @@ from common.envelope import User
 from common.outbox import LEASE_MS, Outbox
 from common.store import Store
 from testbed.redis_server import RedisServer
-from tests.integration.common.conftest import open_store
 from tests.support.eventually import eventually
+from tests.support.open_store import open_store
 
 ALICE = User("alice", "Alice")
 SHARD = 3

@@ -15,7 +15,7 @@ from common.errors import StartupError
 from common.positions import Position
 from common.store import PAGE_BYTES, Store
 from testbed.redis_server import RedisServer
-from tests.integration.common.conftest import open_store
+from tests.support.open_store import open_store
 
 ALICE = User("alice", "Alice")
 ROOM = "room_1"

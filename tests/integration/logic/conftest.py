@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from testbed.kafka_server import KafkaServer
-from tests.integration.logic.running import Logic, Topic, running, settings_of
+from tests.support.kafka_reader import Topic
+from tests.support.logic_node import Logic, running, settings_of
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ async def logic(kafka: KafkaServer, topic: str, redis_url: str) -> AsyncIterator
 @pytest.fixture
 async def records(kafka: KafkaServer, topic: str) -> AsyncIterator[Topic]:
     """What is in the topic."""
-    async with Topic(kafka, topic) as it:
+    async with Topic(kafka.brokers, topic) as it:
         yield it
 
 

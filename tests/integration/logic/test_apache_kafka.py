@@ -6,7 +6,8 @@ import os
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from testbed.kafka_server import PARTITIONS, KafkaServer
-from tests.integration.logic.running import Logic, Topic, comet_send, running, settings_of
+from tests.support.kafka_reader import Topic
+from tests.support.logic_node import Logic, comet_send, running, settings_of
 
 ROOMS = ("a", "b", "c")
 
@@ -17,14 +18,14 @@ async def test_a_kill_of_kafka_loses_nothing_and_changes_no_order(own_kafka: Kaf
     settings = settings_of(own_kafka, topic, redis_url, LOGIC_PRODUCE_TIMEOUT_SECONDS="1")
     async with running(settings) as logic:
         forwarding = asyncio.ensure_future(_forward(logic, 120))
-        async with Topic(own_kafka, topic) as records:
+        async with Topic(own_kafka.brokers, topic) as records:
             await records.records(30)
         await asyncio.to_thread(own_kafka.kill)
         await logic.unready("kafka")
         await asyncio.to_thread(own_kafka.start)
         async with asyncio.timeout(60):
             await forwarding
-    async with Topic(own_kafka, topic) as records:
+    async with Topic(own_kafka.brokers, topic) as records:
         found = await records.messages(120 * len(ROOMS))
     for room in ROOMS:
         firsts = list(dict.fromkeys(one.first_seq for one in found if one.room == room))
@@ -70,7 +71,7 @@ async def test_a_message_too_large_for_the_broker_is_rejected_and_the_producer_g
             rejected += [send for send, status in zip(waiting, results, strict=True) if status == "rejected"]
             waiting = [send for send, status in zip(waiting, results, strict=True) if status in {"failed", "skipped"}]
     assert rejected == [large]
-    async with Topic(kafka, topic) as records:
+    async with Topic(kafka.brokers, topic) as records:
         found = await records.messages(4)
     assert list(dict.fromkeys(one.first_seq for one in found if one.room == "a")) == [1, 2, 4]
     assert [one.first_seq for one in found if one.room == "b"] == [1]

@@ -5,7 +5,8 @@ import json
 
 from logic.replies import BatchSent
 from protos.job_pb2 import PushMsg
-from tests.integration.logic.running import Logic, Topic, backend_send, comet_send
+from tests.support.kafka_reader import Topic
+from tests.support.logic_node import Logic, backend_send, comet_send
 from tests.support.metrics import asample
 
 

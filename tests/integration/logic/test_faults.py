@@ -16,9 +16,10 @@ from logic.replies import Error
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
 from testbed.redis_server import RedisServer
-from tests.integration.logic.running import Answer, Logic, Topic, backend_send, comet_send, running, settings_of
 from tests.support.eventually import eventually
 from tests.support.frozen import frozen
+from tests.support.kafka_reader import Topic
+from tests.support.logic_node import Answer, Logic, backend_send, comet_send, running, settings_of
 from tests.support.metrics import asample, until_sample
 
 
@@ -53,7 +54,7 @@ async def test_with_kafka_stopped_everything_is_503_and_nothing_is_stored_until_
         await asyncio.to_thread(own_kafka.create_topic, topic)
         await logic.ready()
         assert (await logic.post("/logic/send", backend_send("room", "after"))).status == 200
-        async with Topic(own_kafka, topic) as records:
+        async with Topic(own_kafka.brokers, topic) as records:
             found = await records.messages(2 if own_kafka.durable else 1)
         assert [one.first_seq for one in found] == ([1, 2] if own_kafka.durable else [2])
 
@@ -74,7 +75,7 @@ async def test_a_kafka_that_hangs_gives_503_with_the_ref_and_a_retry_gets_the_fi
         again = await _insist(logic, backend_send("room", "x", ref=ref))
         assert [one["seq"] for one in again.json["messages"]] == [1]
         assert len((await logic.get("/logic/rooms/room/messages")).json["messages"]) == 1
-        async with Topic(own_kafka, topic) as records:
+        async with Topic(own_kafka.brokers, topic) as records:
             assert "room" in {one.room for one in await records.messages(1)}
 
 
@@ -109,7 +110,7 @@ async def test_a_batch_that_kafka_does_not_take_is_failed_and_what_is_behind_it_
         async with asyncio.timeout(20):
             while "failed" in {one["status"] for one in await _results(logic, sends)}:
                 await asyncio.sleep(0.1)
-        async with Topic(own_kafka, topic) as records:
+        async with Topic(own_kafka.brokers, topic) as records:
             found = await records.messages(4)
     firsts = list(dict.fromkeys(one.first_seq for one in found if one.room == "a"))
     assert firsts == [1, 2, 3]
@@ -138,7 +139,7 @@ async def test_under_load_nothing_overtakes_what_kafka_did_not_take(own_kafka: K
             await asyncio.wait(forwarding)
             stop.set()
         expected = {**forwarded, **{room: len(seqs) for room, seqs in acked.items()}}
-        async with Topic(own_kafka, topic) as records, asyncio.timeout(30):
+        async with Topic(own_kafka.brokers, topic) as records, asyncio.timeout(30):
             firsts: dict[str, list[int]] = {}
             while not all(len(firsts.get(room, ())) >= count for room, count in expected.items()):
                 firsts = _firsts(await records.messages(len(records.found) + 1))

@@ -5,7 +5,7 @@ from typing import Any
 
 from logic.replies import Error
 from logic.routes import ROUTES
-from tests.integration.logic.running import Logic, comet_send
+from tests.support.logic_node import Logic, comet_send
 
 
 async def test_an_unknown_route_is_404_and_a_wrong_method_405_in_json(logic: Logic) -> None:

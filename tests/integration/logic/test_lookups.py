@@ -6,7 +6,7 @@ import redis.asyncio
 
 from common.registry import Node, Presence, Registry
 from logic.replies import History, Online, RoomOnline, Rooms
-from tests.integration.logic.running import Logic, backend_send
+from tests.support.logic_node import Logic, backend_send
 
 
 async def _serve(redis_url: str) -> None:

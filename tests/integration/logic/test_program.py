@@ -19,9 +19,10 @@ from common import keys
 from testbed.kafka_server import KafkaServer
 from testbed.ports import free_port
 from testbed.service import Service, shared_settings
-from tests.integration.logic.running import Topic, backend_send, comet_send
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze
+from tests.support.kafka_reader import Topic
+from tests.support.logic_node import backend_send, comet_send
 from tests.support.metrics import until_sample
 
 EXIT_TIMEOUT_S = 30.0
@@ -33,9 +34,23 @@ class LogicProgram(Service):
     def __init__(self, guard: Guard, directory: Path, settings: Mapping[str, str]) -> None:
         super().__init__(guard, "logic", directory, {"CHAT_LOG_FORMAT": "json", **settings})
 
+    @property
+    def topic(self) -> str:
+        """The topic that it produces to."""
+        return self.settings["CHAT_KAFKA_TOPIC"]
+
     def lines(self) -> list[dict[str, object]]:
         """Return what it logged."""
         return [json.loads(line) for line in self.log.splitlines()]
+
+
+async def started(guard: Guard, directory: Path, kafka: KafkaServer, settings: Mapping[str, str]) -> LogicProgram:
+    """Start a Logic on a topic of its own in this Kafka, which it does not check while a test freezes the broker."""
+    topic = await asyncio.to_thread(kafka.create_topic)
+    own = {"CHAT_KAFKA_BROKERS": kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
+    program = LogicProgram(guard, directory, {**settings, **own})
+    await asyncio.to_thread(program.start)
+    return program
 
 
 @pytest.fixture
@@ -76,11 +91,8 @@ async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
     guard: Guard, tmp_path: Path, settings: dict[str, str], own_kafka: KafkaServer
 ) -> None:
     """A send that waits for Kafka when SIGTERM comes is acknowledged before Logic ends, with 0."""
-    topic = await asyncio.to_thread(own_kafka.create_topic)
-    own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
     patient = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "30", "LOGIC_DRAIN_SECONDS": "30"}
-    program = LogicProgram(guard, tmp_path, settings | own | patient)
-    await asyncio.to_thread(program.start)
+    program = await started(guard, tmp_path, own_kafka, settings | patient)
     async with aiohttp.ClientSession(program.http_url) as session:
         freeze(own_kafka.pid)
         try:
@@ -96,7 +108,7 @@ async def test_sigterm_answers_what_was_taken_and_takes_nothing_more(
         async with await sent as answer:
             assert answer.status == 200
     assert await ended == 0
-    async with Topic(own_kafka, topic) as records:
+    async with Topic(own_kafka.brokers, program.topic) as records:
         assert len(await records.messages(1)) == 1
 
 
@@ -107,11 +119,8 @@ async def test_sigterm_under_load_loses_nothing_that_was_answered_and_answers_no
 
     What came before SIGTERM is answered when Kafka goes on; nobody connects any more.
     """
-    topic = await asyncio.to_thread(own_kafka.create_topic)
-    own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
     patient = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "30", "LOGIC_DRAIN_SECONDS": "30"}
-    program = LogicProgram(guard, tmp_path, settings | own | patient)
-    await asyncio.to_thread(program.start)
+    program = await started(guard, tmp_path, own_kafka, settings | patient)
     acked: dict[str, list[int]] = {f"{kind}-{number}": [] for kind in ("comet", "backend") for number in range(8)}
     loads = [asyncio.ensure_future(_keep_sending(program.http_url, room, seqs)) for room, seqs in acked.items()]
     await eventually(lambda: min(map(len, acked.values())) > 20)
@@ -128,7 +137,7 @@ async def test_sigterm_under_load_loses_nothing_that_was_answered_and_answers_no
     assert await ended == 0
     await asyncio.gather(*loads)
     assert sum(map(len, acked.values())) > taken, "what was in flight was answered"
-    async with Topic(own_kafka, topic) as records:
+    async with Topic(own_kafka.brokers, program.topic) as records:
         found = await records.messages(sum(map(len, acked.values())))
     for room, seqs in acked.items():
         there = list(dict.fromkeys(one.first_seq for one in found if one.room == room))
@@ -163,11 +172,8 @@ async def test_a_drain_ends_in_time_although_kafka_never_answers(
 
     Were it to wait for Kafka, it would do so longer than `stop` has patience.
     """
-    topic = await asyncio.to_thread(own_kafka.create_topic)
-    own = {"CHAT_KAFKA_BROKERS": own_kafka.brokers, "CHAT_KAFKA_TOPIC": topic, "LOGIC_CHECK_SECONDS": "60"}
     hasty = {"LOGIC_PRODUCE_TIMEOUT_SECONDS": "300", "LOGIC_DRAIN_SECONDS": "3"}
-    program = LogicProgram(guard, tmp_path, settings | own | hasty)
-    await asyncio.to_thread(program.start)
+    program = await started(guard, tmp_path, own_kafka, settings | hasty)
     async with aiohttp.ClientSession(program.http_url) as session:
         freeze(own_kafka.pid)
         try:

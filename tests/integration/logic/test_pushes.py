@@ -6,7 +6,8 @@ from logic.kafka import partition_of
 from logic.replies import Pushed
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import PARTITIONS
-from tests.integration.logic.running import Logic, Topic
+from tests.support.kafka_reader import Topic
+from tests.support.logic_node import Logic
 
 
 async def test_a_push_reaches_kafka_for_each_user_once(logic: Logic, records: Topic) -> None:

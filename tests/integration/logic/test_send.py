@@ -13,7 +13,8 @@ from logic.kafka import partition_of
 from logic.replies import Error, Sent
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import PARTITIONS
-from tests.integration.logic.running import Logic, Topic, backend_send, comet_send
+from tests.support.kafka_reader import Topic
+from tests.support.logic_node import Logic, backend_send, comet_send
 
 POSITIONED = {"content": "a", "id": "1-0", "seq": 1, "epoch": 1, "timestamp": 1}
 

@@ -1,24 +1,21 @@
-"""A Logic inside the test's own loop, everything behind it real; and what Kafka has of it."""
+"""A Logic in the test's own process, on a real Redis and Kafka, and the sends that its tests give it."""
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import orjson
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
 
 from common.lifecycle import Stop
 from logic import app
 from logic.config import Settings
-from protos.job_pb2 import PushMsg
-from testbed.kafka_server import PARTITIONS, KafkaServer
+from testbed.kafka_server import KafkaServer
 from testbed.service import local_settings, shared_settings
+from tests.support.eventually import eventually
 
 WAIT_S = 20.0
 
@@ -57,7 +54,7 @@ class Logic:
 
     async def ready(self) -> None:
         """Wait until it is ready."""
-        await until(self._is_ready)
+        await eventually(self._is_ready, "Logic is ready", WAIT_S)
 
     async def unready(self, name: str) -> str:
         """Wait until it is not, for the sake of `name`; return the reason."""
@@ -68,18 +65,11 @@ class Logic:
             reason = (await self.get("/readyz")).json["reasons"].get(name, "")
             return bool(reason)
 
-        await until(has_reason)
+        await eventually(has_reason, f"Logic is not ready because of {name}", WAIT_S)
         return reason
 
     async def _is_ready(self) -> bool:
         return (await self.get("/readyz")).status == 200
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    """Ask until it is true; raise TimeoutError if that takes too long."""
-    async with asyncio.timeout(WAIT_S):
-        while not await true():
-            await asyncio.sleep(0.02)
 
 
 def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) -> Settings:
@@ -105,7 +95,7 @@ async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Lo
     async with asyncio.TaskGroup() as group, aiohttp.ClientSession(base) as session:
         serving = group.create_task(app.serve(settings, stop))
         logic = Logic(settings, stop, session)
-        await until(lambda: _listens(logic))
+        await eventually(lambda: _listens(logic), "Logic listens", WAIT_S)
         if ready:
             await logic.ready()
         try:
@@ -121,42 +111,6 @@ async def _listens(logic: Logic) -> bool:
         return (await logic.get("/healthz")).status == 200
     except aiohttp.ClientConnectionError:
         return False
-
-
-class Topic:
-    """What a topic holds, from its beginning on."""
-
-    def __init__(self, kafka: KafkaServer, topic: str) -> None:
-        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=kafka.brokers, fetch_max_wait_ms=50, auto_offset_reset="earliest"
-        )
-        self.found: list[Any] = []  # aiokafka's ConsumerRecords
-
-    async def __aenter__(self) -> Self:
-        """Connect."""
-        await self._consumer.start()
-        self._consumer.assign(self._partitions)
-        await self._consumer.seek_to_beginning(*self._partitions)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Disconnect."""
-        await self._consumer.stop()
-
-    async def records(self, count: int) -> list[Any]:
-        """Wait until there are so many records; return all there are."""
-        async with asyncio.timeout(WAIT_S):
-            while len(self.found) < count:
-                for batch in (await self._consumer.getmany(timeout_ms=100)).values():
-                    self.found += batch
-        return self.found
-
-    async def messages(self, count: int) -> list[PushMsg]:
-        """Wait until there are so many records; return all there are, decoded."""
-        return [PushMsg.FromString(record.value) for record in await self.records(count)]
 
 
 def comet_send(room: str, seq: int, count: int = 1, **changes: object) -> dict[str, Any]:
