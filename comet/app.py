@@ -76,7 +76,7 @@ class Comet:
         self._gateway = Gateway(settings, self._context, auth, self._health)
         self._push = PushServer(PushService(self._hub, self._membership), settings.http_bind_ip, settings.grpc_port)
 
-    async def run(self, stop: lifecycle.Stop) -> None:
+    async def run(self, stop: lifecycle.StopRequest) -> None:
         """Start, serve until asked to stop, drain."""
         settings = self._settings
         ip = settings.http_bind_ip

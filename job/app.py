@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     return lifecycle.run(partial(serve, settings))
 
 
-async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
+async def serve(settings: Settings, stop: lifecycle.StopRequest) -> None:
     """Run Job until asked to stop, then drain. Raises StartupError (in a group)."""
     health = Health()
     async with (

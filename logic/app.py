@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     return lifecycle.run(lambda stop: serve(settings, stop))
 
 
-async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
+async def serve(settings: Settings, stop: lifecycle.StopRequest) -> None:
     """Serve until asked to stop, then drain. Raises StartupError (in a group)."""
     async with AsyncExitStack() as stack:
         state = Health()
@@ -64,7 +64,7 @@ async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
                 task.cancel()
 
 
-async def _serve_http(api: Api, state: Health, settings: Settings, stop: lifecycle.Stop) -> None:
+async def _serve_http(api: Api, state: Health, settings: Settings, stop: lifecycle.StopRequest) -> None:
     app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[answers.guard(settings.max_requests)])
     api.add_to(app)
     health.add_routes(app, state)

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from comet.app import Comet
 from comet.config import Settings
-from common.lifecycle import Stop
+from common.lifecycle import StopRequest
 from protos import comet_pb2_grpc
 from testbed.ports import free_port
 from tests.support.comet_settings import comet_settings
@@ -59,7 +59,7 @@ class CometNode:
             "drain_seconds": 0.05,
         }
         self.settings: Settings = comet_settings(**{**defaults, **chosen})
-        self._stop = Stop()
+        self._stop = StopRequest()
         self._task: asyncio.Task[None] | None = None
         self._channel: Any = None
 
@@ -118,8 +118,8 @@ class CometNode:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
-        if not self._stop.wanted:
-            self._stop.ask()
+        if not self._stop.made:
+            self._stop.make("the test ends")
         if self._task is not None:
             async with asyncio.timeout(30):
                 await self._task

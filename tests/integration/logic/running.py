@@ -13,7 +13,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from common.lifecycle import Stop
+from common.lifecycle import StopRequest
 from logic import app
 from logic.config import Settings
 from protos.job_pb2 import PushMsg
@@ -35,7 +35,7 @@ class Answer:
 class Logic:
     """A running Logic, as its clients see it."""
 
-    def __init__(self, settings: Settings, stop: Stop, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings, stop: StopRequest, session: aiohttp.ClientSession) -> None:
         self.settings = settings
         self.stop = stop
         self.session = session
@@ -103,7 +103,7 @@ def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) 
 @asynccontextmanager
 async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Logic]:
     """Run Logic while inside; on the way out it drains."""
-    stop = Stop()
+    stop = StopRequest()
     base = f"http://127.0.0.1:{settings.http_bind_port}"
     async with asyncio.TaskGroup() as group, aiohttp.ClientSession(base) as session:
         serving = group.create_task(app.serve(settings, stop))
@@ -114,8 +114,8 @@ async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Lo
         try:
             yield logic
         finally:
-            if not stop.wanted:
-                stop.ask()
+            if not stop.made:
+                stop.make("the test ends")
             await serving
 
 
