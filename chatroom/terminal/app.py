@@ -35,7 +35,7 @@ from chatroom.client import (
 from chatroom.terminal import commands
 from chatroom.terminal.drafts import Drafts
 from chatroom.terminal.look import DARK, LIGHT
-from chatroom.terminal.panels import Bar, Health, People, Rooms
+from chatroom.terminal.panels import Bar, ConnectionState, People, RoomList
 from chatroom.terminal.room_log import RoomLog
 from chatroom.terminal.transcript import Transcript
 from chatroom.terminal.words import Words
@@ -67,12 +67,12 @@ class ChatApp(App[None]):
         self.active = ""  # the room that is shown
         # Held here, not looked up: events may come while the screen is taken down.
         self.transcript = Transcript()
-        self._bar, self._rooms, self._people = Bar(), Rooms(), People()
+        self._bar, self._rooms, self._people = Bar(), RoomList(), People()
         self._words = Words(id="words")
         self._chat = chat
         self._first = rooms
         self._drafts = Drafts(chat, self._renew)
-        self._state: tuple[Health, str] = ("waiting", "connecting …")
+        self._state: tuple[ConnectionState, str] = ("waiting", "connecting …")
         self._warned = False  # of what is not sent yet
         self._was_away = False  # the server, before it was ever there
 

@@ -79,7 +79,7 @@ async def _stopped(stop: StopRequest) -> NoReturn:
     raise Stopped(await stop.wait())
 
 
-async def _ask_services(options: Options, stop: StopRequest) -> list[plan.Service]:
+async def _ask_services(options: Options, stop: StopRequest) -> list[plan.ServicePlan]:
     with Guard() as guard:
         stop.on_second_signal = partial(_kill, guard)
         async with asyncio.TaskGroup() as tasks:
