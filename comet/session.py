@@ -192,7 +192,7 @@ class Session:
         self._wait_for(Greeting(self._context, self, self._transport).say_again(), ref)
 
     def _on_ping(self, _payload: dict[str, Any], _ref: str | None) -> None:
-        self.send(b'{"type":"pong","payload":{}}')
+        self.send(frames.PONG)
 
     def _on_join_room(self, payload: dict[str, Any], ref: str | None) -> None:
         room_id, since = frames.room_of(payload), frames.since_of(payload)
@@ -203,7 +203,7 @@ class Session:
         room = self.rooms.pop(room_id := frames.room_of(payload), None)
         if room is not None:
             self._context.hub.leave(room, self)
-        self.send(frames.frame("left", {"roomId": room_id}))
+        self.send(frames.left(room_id))
 
     def _on_client_messages(self, payload: dict[str, Any], ref: str | None) -> None:
         room_id = frames.room_of(payload)
@@ -270,7 +270,8 @@ class Session:
             return
         fault = future.exception()
         if fault is None:
-            self.send(future.result().to_json(ref, room_id))
+            stored = future.result()
+            self.send(frames.ack(ref, room_id, stored.epoch, stored.first_seq, stored.ids))
         elif isinstance(fault, ChatError):
             self.send_error(fault, ref)
         else:
