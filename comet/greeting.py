@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from comet import frames
+from comet.close_codes import CloseCode
 from comet.context import Context
 from comet.join import Join
 from comet.room import Room
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from comet.transport import Transport
 
 HELLO_BYTES: Final = 262_144  # past it the rooms of a hello come without messages; their history can be asked for
-TRY_AGAIN_LATER: Final = 1013
-FAULT_OF_OURS: Final = 1011
 
 log = logs.get()
 
@@ -49,11 +48,11 @@ class Greeting:
         except (ChatError, *REDIS_FAULTS) as e:
             log.warning("A client could not be let in", user=session.user.id, error=reason_of(e))
             why = e.message if isinstance(e, ChatError) else "Redis is away; try again later"
-            self._transport.close(TRY_AGAIN_LATER, why)
+            self._transport.close(CloseCode.TRY_AGAIN_LATER, why)
             return
         except Exception:
             log.exception("A client could not be let in", user=session.user.id)
-            self._transport.close(FAULT_OF_OURS, "the server failed to let the client in")
+            self._transport.close(CloseCode.INTERNAL_ERROR, "the server failed to let the client in")
             return
         if not session.ended:
             session.write = write

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from comet import frames, metrics
 from comet.allowance import Allowance
 from comet.backlog import Backlog
+from comet.close_codes import CloseCode
 from comet.context import Context
 from comet.greeting import Greeting
 from comet.join import Join
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from comet.transport import Transport
 
 REST_S: Final = 0.1  # a client that sends too fast is not read for so long
-RATE_LIMITED: Final = 4002
 
 log = logs.get()
 
@@ -291,7 +291,7 @@ class Session:
             self._allowance.take(messages)
         except RateLimited:
             if self._allowance.overdrawn:  # it would go on while its answer to a closing handshake is awaited
-                self._transport.fail(RATE_LIMITED, "rate limited too long")
+                self._transport.fail(CloseCode.RATE_LIMITED)
             raise
 
     _DEALERS: ClassVar[dict[str, Callable[["Session", dict[str, Any], str | None], None]]] = {

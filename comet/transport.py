@@ -16,22 +16,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from comet import frames, metrics
+from comet.close_codes import CloseCode
 
 if TYPE_CHECKING:
     from comet.gateway import Gateway
     from comet.session import Session
 
-SLOW_CONSUMER: Final = 4001
-KNOWN_CODES: Final = frozenset({1000, 1001, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4002, 4003})
-for _code in KNOWN_CODES:
-    metrics.CLOSED.labels(str(_code))  # present at 0 from the start
+KNOWN_CODES: Final = frozenset(CloseCode)  # labels of a metric; any other code is a client's own
 PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 MISSED_PINGS: Final = 2
 SLICE_BYTES: Final = 2048  # of what came are dealt with between two looks at the clock
@@ -188,18 +186,18 @@ class Transport(asyncio.Protocol):
         """The method that writes to the socket without a detour."""
         return self._tcp.write if self._tcp is not None else _discard
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: CloseCode, reason: str = "") -> None:
         """Begin the closing handshake and end the session; the sweep hangs up on who does not answer."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(code, reason)
+            self._protocol.send_close(code, reason or code.reason)
             self._send_protocol()
             if self.session is None:
                 self._gateway.closing(self)
         self._end()
 
-    def fail(self, code: int, reason: str) -> None:
+    def fail(self, code: CloseCode, reason: str = "") -> None:
         """Close without waiting for the client's half of the handshake."""
-        self._protocol.fail(code, reason)
+        self._protocol.fail(code, reason or code.reason)
         self._send_protocol()
         self._end()
 
@@ -226,7 +224,7 @@ class Transport(asyncio.Protocol):
         """Hang up on a slow consumer; the close frame (4001) reaches it only if it reads after all."""
         if self._protocol.state is State.OPEN:
             metrics.SLOW_CONSUMERS.inc()
-            self.close(SLOW_CONSUMER, "slow consumer")
+            self.close(CloseCode.SLOW_CONSUMER)
         self.abort()
 
     def abort(self) -> None:
@@ -300,7 +298,7 @@ class Transport(asyncio.Protocol):
 
     def _closing_code(self) -> int | None:
         close = self._protocol.close_sent or self._protocol.close_rcvd
-        return close.code if close is not None else 1006
+        return close.code if close is not None else CloseCode.ABNORMAL_CLOSURE
 
 
 def _is_between_frames(protocol: ServerProtocol) -> bool:

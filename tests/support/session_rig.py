@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from comet.close_codes import CloseCode
 from comet.context import Context
 from comet.membership import Membership
 from comet.presence import Presences
@@ -34,18 +35,18 @@ class FakeTransport:
         """As Transport.writer."""
         return self.written.append
 
-    def close(self, code: int, _reason: str) -> None:
+    def close(self, code: CloseCode, _reason: str = "") -> None:
         """As Transport.close."""
         self.closed.append(code)
         self.on_close()
 
-    def fail(self, code: int, reason: str) -> None:
+    def fail(self, code: CloseCode, reason: str = "") -> None:
         """As Transport.fail."""
         self.close(code, reason)
 
     def cut_off(self) -> None:
         """As Transport.cut_off."""
-        self.close(4001, "slow consumer")
+        self.close(CloseCode.SLOW_CONSUMER)
 
     def rest(self, _seconds: float) -> None:
         """As Transport.rest."""
