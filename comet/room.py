@@ -25,7 +25,7 @@ DELIVERED, DUPLICATE, HELD, DROPPED = "delivered", "duplicate", "held", "dropped
 
 
 class Member(Protocol):
-    """A session, as far as a room cares."""
+    """A session, as far as a room and the node's membership care."""
 
     @property
     def user(self) -> User:

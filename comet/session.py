@@ -12,14 +12,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from comet import frames, metrics
 from comet.allowance import Allowance
 from comet.backlog import Backlog
 from comet.close_codes import CloseCode
 from comet.context import Context
-from comet.greeting import Greeting
+from comet.greeting import ClosableTransport, Greeting
 from comet.join import Join
 from comet.room import Room
 from common import logs
@@ -29,12 +29,32 @@ from common.positions import Position
 from common.redis_client import REDIS_FAULTS
 from common.store import Appended
 
-if TYPE_CHECKING:
-    from comet.transport import Transport
-
 REST_S: Final = 0.1  # a client that sends too fast is not read for so long
 
 log = logs.get()
+
+
+class SessionTransport(ClosableTransport, Protocol):
+    """The transport, as far as a session cares."""
+
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        """The method that writes WebSocket frames."""
+
+    async def drained(self) -> None:
+        """Return once the client has taken most of what was written."""
+
+    def pause_reading(self) -> None:
+        """Read no more from the client."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    def rest(self, seconds: float) -> None:
+        """Read nothing from the client for so long."""
+
+    def fail(self, code: CloseCode, reason: str = "") -> None:
+        """Close without waiting for the client's half of the handshake."""
 
 
 class Session:
@@ -52,7 +72,7 @@ class Session:
         "write",
     )
 
-    def __init__(self, context: Context, transport: "Transport", user: User) -> None:
+    def __init__(self, context: Context, transport: SessionTransport, user: User) -> None:
         self._context = context
         self._transport = transport
         self.user = user

@@ -12,7 +12,6 @@ from comet.membership import Membership
 from comet.presence import Presences
 from comet.room import Room
 from comet.session import Session
-from comet.transport import Transport
 from common.envelope import User
 from common.errors import Overloaded
 from common.store import Appended, Store
@@ -138,7 +137,7 @@ class Rig:
             cast("Membership", self.membership),
         )
         self.context.tasks = tasks
-        self.session = Session(self.context, cast("Transport", self.transport), User("alice", "Alice"))
+        self.session = Session(self.context, self.transport, User("alice", "Alice"))
         self.transport.on_close = self.session.end
 
     def receive(self, kind: str, **payload: Any) -> None:
