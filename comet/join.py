@@ -19,7 +19,6 @@ from comet.config import Settings
 from comet.hub import Hub
 from comet.presence import Presences
 from comet.room import Member, Room
-from common import envelope
 from common.backoff import Backoff
 from common.envelope import Burst
 from common.errors import Unavailable
@@ -186,7 +185,7 @@ class Join:
     def _send(self, room: Room, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
             if piece.messages:
-                self._session.send(envelope.frame(room.id_json, piece.end.epoch, piece.messages))
+                self._session.send(frames.server_messages(room.id_json, piece.end.epoch, piece.messages))
 
 
 def _piece(burst: Burst) -> Piece:

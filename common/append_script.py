@@ -50,21 +50,6 @@ class Appended:
         epoch, first_seq, *found = ack.decode("ascii").split(" ")
         return cls(int(epoch), int(first_seq), found, repeat=repeat)
 
-    def to_json(self, ref: str | None, room: str) -> bytes:
-        """Return the ack frame."""
-        messages = ",".join(
-            [
-                f'{{"id":"{one}","seq":{seq},"timestamp":{one.partition("-")[0]}}}'
-                for seq, one in enumerate(self.ids, self.first_seq)
-            ]
-        )
-        return b'{"type":"ack","payload":{"ref":%b,"roomId":%b,"epoch":%d,"messages":[%b]}}' % (
-            orjson.dumps(ref),
-            orjson.dumps(room),
-            self.epoch,
-            messages.encode(),
-        )
-
 
 class AppendScript:
     """append.lua with the limits of this store."""
