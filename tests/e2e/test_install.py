@@ -42,14 +42,14 @@ def build(directory: Path) -> Path:
 
 def build_wheel(source: Path, directory: Path) -> Path:
     """Make the wheel of an archive or a tree."""
-    argv = [*PIP, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", directory, source]
-    run(argv, directory)
+    options = ("--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", directory)
+    run([*PIP, "wheel", *options, source], directory)
     [wheel] = directory.glob("*.whl")
     return wheel
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
-    """Return a wheel's files, but for those that the archive's own name is in."""
+    """Return a wheel's files by name, without its metadata."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
 

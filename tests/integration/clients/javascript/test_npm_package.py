@@ -48,7 +48,9 @@ def test_package_holds_the_modules_and_types_and_needs_nothing_else(folder: Path
     held = {str(one.relative_to(package)) for one in package.rglob("*") if one.is_file()}
     modules = {f"client/{one.name}" for one in (npm.CLIENT / "client").iterdir()}
     assert held == modules | {"index.js", "index.d.ts", "package.json", "README.md", "LICENSE"}
-    assert "dependencies" not in json.loads((package / "package.json").read_text())
+    described = json.loads((package / "package.json").read_text())
+    assert "dependencies" not in described
+    assert f"./chatroom-client-{described['version']}.tgz" in (package / "README.md").read_text()
     assert node("--input-type=module", "--eval", CODE, cwd=folder) == ["ChatClient,ChatError,Disconnected"]
 
 
