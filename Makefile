@@ -38,12 +38,13 @@ chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker 
 bench: $(VENV)/.installed ## Measure cost and speed against baselines, on real Redis and Apache Kafka (options: ARGS="--quick")
 	@$(BIN)/python -m bench all $(ARGS)
 
-lint: $(VENV)/.installed ## Check style, types, imports, generated code and Prometheus's rules
+lint: $(VENV)/.installed ## Check style, types, imports, generated code, the JavaScript client and Prometheus's rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.support.protos_unchanged
+	@$(BIN)/python -m tests.support.client_types
 	@$(BIN)/python -m tests.support.promtool
 
 format: $(VENV)/.installed ## Format the code
@@ -63,4 +64,4 @@ lock: ## Pin all packages anew in requirements.txt (hashes, no index line)
 	@echo setuptools | .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --constraints requirements.txt --custom-compile-command "make lock" --output-file deploy/requirements.txt pyproject.toml -
 
 clean: ## Remove what make and the stack left behind, the stack's data too
-	rm -rf $(VENV) .chatroom .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .chatroom .cache clients/javascript/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,6 @@
 """The clients that are held to the table: ours for Python in this process, ours for JavaScript in a Node of its own.
 
-tests/browser/test_conformance.py holds the latter to it in Chromium. The Node is the one that Playwright's package
-carries: it is there wherever the tests run, and has a global WebSocket.
+tests/browser/test_conformance.py holds the latter to it in Chromium.
 """
 
 import asyncio
@@ -13,13 +12,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import playwright
-
 from chatroom import client
 from common.errors import ChatError
 from tests.conformance.scenario import Fault
+from tests.support.node import NODE
 
-NODE: Final = Path(playwright.__file__).parent / "driver" / "node"
 SUBJECT: Final = Path(__file__).with_name("node.js")
 _SECONDS: Final = {"pingMs", "reconnectFirstMs", "reconnectCapMs", "ackTimeoutMs"}
 
@@ -125,7 +122,7 @@ class JavaScript:
 
 
 class JavaScriptSubject:
-    """comet/web/client.js."""
+    """clients/javascript/index.js."""
 
     def __init__(self, where: JavaScript, number: int, events: asyncio.Queue[dict[str, Any]]) -> None:
         self._where = where

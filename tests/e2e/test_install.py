@@ -4,22 +4,23 @@ Nothing is downloaded: the environment finds the packages that ChatRoom needs wh
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import urllib.request
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from websockets.sync.client import connect
 
-from comet.page import TYPES
+from comet import page
 from tests.conftest import StackMaker
+from tests.support import build_context
 
 ROOT = Path(__file__).parents[2]
-WEB = ROOT / "comet" / "web"
+CLIENT = ROOT / "clients" / "javascript"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
@@ -34,19 +35,23 @@ def run(argv: Sequence[str | Path], cwd: Path) -> str:
 
 def build(directory: Path) -> Path:
     """Make the sources' archive, and of it alone the wheel; building leaves nothing in the tree."""
-    tree = directory / "tree"
-    tree.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tree)
-    for package in {name.partition(".")[0] for name in PROJECT["tool"]["setuptools"]["packages"]}:
-        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
-    run([sys.executable, "-c", BUILD, directory], tree)
+    run([sys.executable, "-c", BUILD, directory], build_context.copy(directory / "tree"))
     [archive] = directory.glob("*.tar.gz")
-    run(
-        [*PIP, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", directory, archive], directory
-    )
+    return build_wheel(archive, directory)
+
+
+def build_wheel(source: Path, directory: Path) -> Path:
+    """Make the wheel of an archive or a tree."""
+    options = ("--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", directory)
+    run([*PIP, "wheel", *options, source], directory)
     [wheel] = directory.glob("*.whl")
     return wheel
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    """Return a wheel's files by name, without its metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
 
 
 def install(wheel: Path, environment: Path) -> Path:
@@ -74,12 +79,22 @@ def test_the_wheel_of_the_sources_archive_runs_from_an_empty_directory(make_stac
         client.send(json.dumps({"type": "clientMessages", "payload": {"roomId": "room_001", "content": "hello"}}))
         frames = [json.loads(client.recv(timeout=10))["type"] for _ in range(3)]
     assert sorted(frames) == ["ack", "hello", "serverMessages"]
-    files = [one for one in WEB.rglob("*") if one.suffix in TYPES]
-    assert len(files) > len(TYPES)
-    for file in files:
-        url = f"{stack.http_url()}/{file.relative_to(WEB)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own http URL
-            assert answer.read() == file.read_bytes(), url
+    for path, asset in page.load(["room_001"]).items():
+        with urllib.request.urlopen(stack.http_url() + path, timeout=10) as answer:  # noqa: S310 - our own http URL
+            assert answer.read() == asset.body, path
+            assert answer.headers["Content-Type"] == asset.content_type, path
     with urllib.request.urlopen(f"{stack.logic_url}/openapi.json", timeout=10) as answer:  # noqa: S310 - likewise
         assert json.load(answer)["info"]["version"] == version
     assert stack.stop() == 0
+
+
+def test_every_wheel_holds_the_javascript_client_and_only_its_modules(tmp_path: Path) -> None:
+    """The archive's wheel and the image's have the same files. The links of the tree have become copies."""
+    image = tmp_path / "image"
+    image.mkdir()
+    held = contents(build(tmp_path))
+    assert held == contents(build_wheel(build_context.copy(image / "tree"), image))
+    sources = {f"comet/web/client/{one.name}": one for one in (CLIENT / "client").iterdir()}
+    sources["comet/web/client.js"] = CLIENT / "index.js"
+    of_client = {name: body for name, body in held.items() if name.startswith(("comet/web/client", "clients/"))}
+    assert of_client == {name: source.read_bytes() for name, source in sources.items()}

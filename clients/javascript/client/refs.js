@@ -1,4 +1,4 @@
-/** What nobody else makes. (crypto.randomUUID is there only on https.) */
+/** Makes ids that no other client makes. (Browsers have crypto.randomUUID on https only.) */
 
 /** @param {number} digits @returns {string} */
 export function randomHex(digits) {
@@ -9,7 +9,7 @@ export function randomHex(digits) {
 const PREFIX = `~${randomHex(16)}-`;
 let made = 0;
 
-/** A ref: a random part once, then a counter. */
+/** Return a new ref: the random part of this program, then a counter. */
 export function newRef() {
   return `${PREFIX}${made++}`;
 }

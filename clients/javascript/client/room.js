@@ -1,44 +1,42 @@
 /**
- * A room as the client follows it. Each message is taken once and in seq order; the server tells what it can't give
- * back. Pure.
+ * A room that the client follows. It takes each message once and in seq order, and reports each gap that the server
+ * cannot fill. Pure.
  *
- * @typedef {import("../client.js").Position} Position
- * @typedef {import("../client.js").Message} Message
- * @typedef {import("../client.js").Joined} Joined
+ * @import { Events, Joined, Message, Position } from "../index.js"
  */
 
-/** A room as the client follows it: where it stands in the log, and what a frame means from there. */
-export class RoomView {
-  live = false; // joined on the present connection, and nothing is missing
-  /** @type {string | null} ref of the joinRoom that waits for its answer */
+/** A room's position in its log, and the effect of each frame on it. */
+export class Room {
+  live = false; // joined on the present connection, and no message is missing
+  /** @type {string | null} ref of the pending joinRoom */
   asked = null;
-  /** @type {string | null} ref of the one that made it live: its recovery may still fail */
+  /** @type {string | null} ref of the joinRoom that made it live: its recovery may still fail */
   answered = null;
   watched = false;
-  leaving = false; // as soon as all that was sent to it is acked
+  leaving = false; // the client leaves it after the acks of all messages to it
   online = 0;
 
-  /** @param {string} room @param {Position | null} position  behind the last message taken; null: never joined yet */
+  /** @param {string} room @param {Position | null} position  of the last message taken; null before the first join */
   constructor(room, position) {
     this.room = room;
     this.position = position;
   }
 
-  /** Stand outside: the connection is gone, or the server says that the room is not joined. */
+  /** Mark the room as not joined: the connection is lost, or the server refused the join. */
   lost() {
     this.live = false;
     this.asked = this.answered = null;
   }
 
-  /** @returns {Joined} of a live room */
+  /** Return the state of a live room. @returns {Joined} */
   joined() {
     return { room: this.room, position: /** @type {Position} */ (this.position), online: this.online };
   }
 
   /**
-   * Take a `joined` and return what it brings. One that nobody asked for tells a hole; if it does not (the server joined
-   * anew by itself), it is not taken and the room falls behind.
-   * @param {any} payload @param {Message[]} messages
+   * Take a `joined` and return its events. One that the client did not request reports a gap. If it reports none, the
+   * server joined the room anew by itself: the room ignores it and is no longer live.
+   * @param {any} payload @param {Message[]} messages @returns {Events[keyof Events][]}
    */
   onJoined({ epoch, seq, recovered, onlineCount }, messages) {
     const asked = this.asked;
@@ -58,14 +56,14 @@ export class RoomView {
       return [{ type: "hole", room: this.room, after: stood, why: "lost" }, ...messages];
     }
     const taken = this.take(messages);
-    if (this.live && /** @type {Position} */ (this.position).seq < seq) this.live = false; // it claims more than it brought
+    if (this.live && /** @type {Position} */ (this.position).seq < seq) this.live = false; // its messages do not reach its seq
     else if (this.live) this.position = at;
     return taken;
   }
 
   /**
-   * Take the messages that follow and return them: a repeat is dropped; one that does not follow makes the room fall
-   * behind, and nothing more is taken until it was joined again.
+   * Take the next messages and return them. Drop repeats. At a gap the room is no longer live, and takes nothing until
+   * the next join.
    * @param {Message[]} messages
    */
   take(messages) {

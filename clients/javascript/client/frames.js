@@ -1,9 +1,13 @@
-/** Frames as the server sends them, read and checked. Pure. */
+/**
+ * Reads and checks the server's frames. Pure.
+ *
+ * @import { Message, User } from "../index.js"
+ */
 
-/** @typedef {import("../client.js").Message} Message */
-/** @typedef {import("../client.js").User} User */
-
-/** What a frame must hold to be understood; anything may be pushed to everybody. */
+/**
+ * The fields of each frame type. The check is needed because an operator can push any text to every client.
+ * @type {Record<string, Record<string, string>>}
+ */
 const SHAPES = {
   hello: {},
   pong: {},
@@ -16,10 +20,10 @@ const SHAPES = {
   error: { code: "string", message: "string" },
 };
 
-/** A frame of a known type whose payload makes no sense. */
+/** A frame of a known type has an invalid payload. */
 export class NotUnderstood extends Error {}
 
-/** A frame that can be understood, or null. @param {unknown} text @returns {{ type: string, payload: any } | null} */
+/** Return a valid frame, or null. @param {unknown} text @returns {{ type: string, payload: any } | null} */
 export function parse(text) {
   if (typeof text !== "string" || !text.startsWith("{")) return null;
   let frame;
@@ -28,7 +32,8 @@ export function parse(text) {
   } catch {
     return null;
   }
-  const shape = Object.hasOwn(SHAPES, frame.type) ? SHAPES[/** @type {keyof SHAPES} */ (frame.type)] : null;
+  const shape = Object.hasOwn(SHAPES, frame.type) ? SHAPES[frame.type] : null;
+  /** @param {[string, string]} field */
   const fits = ([name, kind]) => kind === (Array.isArray(frame.payload[name]) ? "array" : typeof frame.payload[name]);
   return shape && isObject(frame.payload) && Object.entries(shape).every(fits) ? frame : null;
 }

@@ -1,23 +1,25 @@
 /**
- * The rooms that the server was asked to leave: asked again after a pause, until it says `left`, refuses it for good, or
- * the connection is lost, with which all rooms are left.
+ * The client's pending `leaveRoom` requests. A request ends with the server's `left` or its refusal for good. The loss of
+ * the connection ends them all, because it leaves all rooms. After a refusal for the moment, a request is repeated.
  *
- * @typedef {import("./promised.js").Promised & { room: string, held: boolean }} Leave
- *   `held`: to be asked for when the pause is over
+ * @import { Connection } from "./connection.js"
+ * @import { Pause } from "./pause.js"
+ * @import { Promised } from "./promised.js"
+ * @typedef {Promised & { room: string, held: boolean }} Leave  `held`: to be sent at the end of the pause
  */
 
 import { promised } from "./promised.js";
 import { newRef } from "./refs.js";
 
 export class Leaves {
-  /** @type {Map<string, Leave>} by the leaveRoom's ref */
+  /** @type {Map<string, Leave>} by ref */
   #asked = new Map();
-  #link;
+  #connection;
   #pause;
 
-  /** @param {import("./link.js").Link} link @param {import("./waits.js").Pause} pause */
-  constructor(link, pause) {
-    this.#link = link;
+  /** @param {Connection} connection @param {Pause} pause */
+  constructor(connection, pause) {
+    this.#connection = connection;
     this.#pause = pause;
   }
 
@@ -34,7 +36,7 @@ export class Leaves {
   #ask(one) {
     const ref = newRef();
     this.#asked.set(ref, one);
-    if (!one.held) this.#link.send("leaveRoom", { roomId: one.room, ref });
+    if (!one.held) this.#connection.send("leaveRoom", { roomId: one.room, ref });
   }
 
   /** @param {Leave} one */
@@ -42,12 +44,12 @@ export class Leaves {
     this.#asked.forEach((other, ref) => other === one && this.#asked.delete(ref));
   }
 
-  /** Whether a room is being left. @param {string} room */
+  /** Return whether a room is being left. @param {string} room */
   has(room) {
     return [...this.#asked.values()].some((one) => one.room === room);
   }
 
-  /** A pause is over: ask for what waited for it, but for rooms that are wanted again. @param {(room: string) => boolean} isWanted */
+  /** Send the requests that waited for the end of a pause, except for rooms that are wanted again. @param {(room: string) => boolean} isWanted */
   tryAll(isWanted) {
     for (const [ref, one] of [...this.#asked].filter(([, one]) => one.held)) {
       this.#asked.delete(ref);
@@ -57,12 +59,12 @@ export class Leaves {
     }
   }
 
-  /** Take a `left`. @param {string} room */
+  /** Handle a `left`. @param {string} room */
   left(room) {
     [...this.#asked.values()].find((one) => one.room === room && !one.held)?.resolve(undefined);
   }
 
-  /** Take an error; return whether it answers a leave. @param {string} ref @param {Error} fault @param {boolean} passing */
+  /** Handle an error. Return whether it answers a leave. @param {string} ref @param {Error} fault @param {boolean} passing */
   refused(ref, fault, passing) {
     const one = this.#asked.get(ref);
     if (!one) return false;
@@ -72,7 +74,7 @@ export class Leaves {
     return true;
   }
 
-  /** Nothing is joined any more. */
+  /** End all requests: without a connection no room is joined. */
   lost() {
     for (const one of this.#asked.values()) one.resolve(undefined);
     this.#asked.clear();

@@ -1,11 +1,12 @@
 /**
- * The client's rooms: joined, left, and joined again where they stood whenever the server knows nothing of them. A room
- * in which a message is missing is joined again after a pause. Who joins is told when the room is live, or why it never
- * will be.
+ * The client's rooms. Joins and leaves them, and joins each again at its position on each new connection. After a gap,
+ * joins the room again at the end of a pause. A pending `join` resolves when its room is live, and rejects when the server
+ * refuses the room for good.
  *
- * @typedef {import("../client.js").Position} Position
- * @typedef {import("../client.js").Joined} Joined
- * @typedef {import("./promised.js").Promised} Promised
+ * @import { Events, Joined, Position } from "../index.js"
+ * @import { Connection } from "./connection.js"
+ * @import { Pause } from "./pause.js"
+ * @import { Promised } from "./promised.js"
  */
 
 import { ChatError } from "./errors.js";
@@ -13,61 +14,58 @@ import { messagesOf } from "./frames.js";
 import { Leaves } from "./leaves.js";
 import { promised } from "./promised.js";
 import { newRef } from "./refs.js";
-import { RoomView } from "./room.js";
+import { Room } from "./room.js";
 
-export class Joins {
-  /** @type {Map<string, RoomView>} */
+export class Rooms {
+  /** @type {Map<string, Room>} */
   #views = new Map();
-  /** @type {Map<string, Promised[]>} who waits for a room to be live */
+  /** @type {Map<string, Promised[]>} pending joins by room */
   #joining = new Map();
   #leaves;
-  #link;
+  #connection;
   #pause;
   #emit;
 
-  /**
-   * @param {import("./link.js").Link} link @param {import("./waits.js").Pause} pause
-   * @param {(event: any) => void} emit
-   */
-  constructor(link, pause, emit) {
-    this.#link = link;
+  /** @param {Connection} connection @param {Pause} pause @param {(event: Events[keyof Events]) => void} emit */
+  constructor(connection, pause, emit) {
+    this.#connection = connection;
     this.#pause = pause;
     this.#emit = emit;
-    this.#leaves = new Leaves(link, pause);
+    this.#leaves = new Leaves(connection, pause);
   }
 
-  // -- what is known --
+  // -- state --
 
-  /** The rooms that were joined, and behind which message each stands. */
+  /** The positions of the rooms that were joined. @returns {Map<string, Position>} */
   get positions() {
     const joined = [...this.#views.values()].filter((view) => view.position);
     return new Map(joined.map((view) => [view.room, /** @type {Position} */ (view.position)]));
   }
 
-  /** Whether a room is joined now and nothing is missing in it. @param {string} room */
+  /** Return whether a room is joined now and no message is missing. @param {string} room */
   isLive(room) {
     return this.#views.get(room)?.live ?? false;
   }
 
-  /** The room that was joined with this ref, if that was the last time. @param {string} ref */
+  /** Return the room whose latest joinRoom has this ref. @param {string} ref */
   askedWith(ref) {
     return [...this.#views.values()].find((view) => ref && (view.asked === ref || view.answered === ref));
   }
 
-  // -- what the client wants --
+  // -- requests of the client --
 
   /** Follow a room from now on. @param {string} room @param {Position} [since] */
   want(room, since) {
     let view = this.#views.get(room);
     if (!view) {
-      view = new RoomView(room, since ?? null);
+      view = new Room(room, since ?? null);
       this.#views.set(room, view);
     }
     if (!view.live && !this.#pause.isOn) this.#ask(view);
     return view;
   }
 
-  /** Join a room; answered with Joined when it is live. @param {string} room @param {Position} [since] */
+  /** Join a room. Resolves with Joined when the room is live. @param {string} room @param {Position} [since] */
   join(room, since) {
     const view = this.want(room, since);
     const joining = promised();
@@ -77,7 +75,7 @@ export class Joins {
     return joining;
   }
 
-  /** Take note that a room is to be left; whoever joins it before that wants it again. @param {string} room */
+  /** Mark a room as to be left. A later join takes the mark away. @param {string} room */
   willLeave(room) {
     const view = this.#views.get(room);
     if (view) view.leaving = true;
@@ -85,71 +83,71 @@ export class Joins {
   }
 
   /**
-   * Leave a room if it is still to be left.
-   * @param {RoomView} view @returns {Promised | null} the server's answer; null if it need not be asked
+   * Leave a room if it still has the mark of `willLeave`.
+   * @param {Room} view @returns {Promised | null} the server's answer; null without a request
    */
   leave(view) {
     const room = view.room;
-    if (!view.leaving || this.#views.get(room) !== view) return null; // it is wanted again, or gone already
+    if (!view.leaving || this.#views.get(room) !== view) return null; // it is wanted again, or left already
     this.#views.delete(room);
     this.tell(room, null, new ChatError("forbidden", `${room} was left meanwhile`));
-    return this.#link.isOpen ? this.#leaves.ask(room) : null;
+    return this.#connection.isOpen ? this.#leaves.ask(room) : null;
   }
 
-  /** Ask to be told who is in a room, or not to be. @param {string} room @param {boolean} on */
+  /** Start or stop a room's `presence` events. @param {string} room @param {boolean} on */
   watch(room, on) {
     const view = this.#views.get(room);
     if (!view) throw new ChatError("bad_request", `${room} is not joined`);
     view.watched = on;
-    if (view.live) this.#link.send("requestPresence", { roomId: room, watch: on });
+    if (view.live) this.#connection.send("requestPresence", { roomId: room, watch: on });
   }
 
-  /** Leave and join what waited for the end of a pause, and join all rooms that are not live. */
+  /** Send the leaves that waited for the end of a pause, and join all rooms that are not live. */
   askAll() {
     this.#leaves.tryAll((room) => this.#views.has(room));
     for (const view of this.#views.values()) if (!view.live) this.#ask(view);
   }
 
-  /** Join a room, where it stood if it was joined before. @param {RoomView} view */
+  /** Join a room, at its position if it has one. @param {Room} view */
   #ask(view) {
-    if (!this.#link.isOpen || view.asked) return;
+    if (!this.#connection.isOpen || view.asked) return;
     view.asked = newRef();
     const since = view.position ?? undefined;
-    this.#link.send("joinRoom", { roomId: view.room, ref: view.asked, since });
+    this.#connection.send("joinRoom", { roomId: view.room, ref: view.asked, since });
   }
 
-  // -- what becomes of the connection --
+  // -- the connection --
 
-  /** Forget what the connection knew. */
+  /** Mark all rooms as not joined. */
   lost() {
     for (const view of this.#views.values()) view.lost();
     this.#leaves.lost();
   }
 
-  /** Fail whoever joins: there will be no more answers. @param {Error} fault */
+  /** Reject all pending joins. @param {Error} fault */
   end(fault) {
     for (const room of [...this.#joining.keys()]) this.tell(room, null, fault);
   }
 
-  // -- what the server says --
+  // -- frames of the server --
 
-  /** Take a `serverMessages`; one without a position is shown as it is. @param {any} payload */
+  /** Handle a `serverMessages`. Emit one without a position unchecked. @param {any} payload */
   onMessages(payload) {
     const view = this.#views.get(payload.roomId);
     if (payload.epoch === undefined) {
       messagesOf(payload).forEach((one) => this.#emit(one));
     } else if (view?.live) {
       view.take(messagesOf(payload)).forEach((one) => this.#emit(one));
-      if (!view.live) this.#pause.begin(); // it fell behind, and is joined again
+      if (!view.live) this.#pause.begin(); // at a gap: the room is joined again after the pause
     }
   }
 
-  /** Take a `joined`. @param {any} payload */
+  /** Handle a `joined`. @param {any} payload */
   onJoined(payload) {
     const room = payload.roomId;
     const view = this.#views.get(room);
     if (!view) {
-      if (!this.#leaves.has(room)) this.#leaves.ask(room); // joined by a message whose sender is gone
+      if (!this.#leaves.has(room)) this.#leaves.ask(room); // joined by a message that its sender no longer waits for
       return;
     }
     view.onJoined(payload, messagesOf(payload)).forEach((one) => this.#emit(one));
@@ -159,16 +157,16 @@ export class Joins {
     }
     this.tell(room, view.joined());
     this.#emit({ type: "joined", ...view.joined() });
-    if (view.watched) this.#link.send("requestPresence", { roomId: room, watch: true });
+    if (view.watched) this.#connection.send("requestPresence", { roomId: room, watch: true });
   }
 
-  /** Take a `left`. @param {string} room */
+  /** Handle a `left`. @param {string} room */
   onLeft(room) {
     this.#leaves.left(room);
   }
 
   /**
-   * Take an error; return whether it answers a leave.
+   * Handle an error. Return whether it answers a leave.
    * @param {string} ref @param {Error} fault @param {boolean} passing
    */
   leaveRefused(ref, fault, passing) {
@@ -176,8 +174,8 @@ export class Joins {
   }
 
   /**
-   * Take an error that answers a join; return whether it is for good: then `tell` whoever waits.
-   * @param {RoomView} view @param {Error} fault @param {boolean} passing
+   * Handle an error that answers a join. Return whether it is for good: the caller then calls `tell`.
+   * @param {Room} view @param {Error} fault @param {boolean} passing
    */
   refused(view, fault, passing) {
     view.lost();
@@ -190,7 +188,7 @@ export class Joins {
     return true;
   }
 
-  /** Answer whoever waits for a room. @param {string} room @param {Joined | null} joined @param {Error} [fault] */
+  /** Settle the pending joins of a room. @param {string} room @param {Joined | null} joined @param {Error} [fault] */
   tell(room, joined, fault) {
     const waiting = this.#joining.get(room) ?? [];
     this.#joining.delete(room);

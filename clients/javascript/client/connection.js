@@ -1,21 +1,24 @@
-/** The client's connection. Nothing of the chat's protocol is known here but the hello and the ping. */
+/**
+ * The client's connection. Of the chat's protocol this module knows the hello and the ping only.
+ *
+ * @import { Socket } from "../index.js"
+ * @import { Backoff } from "./backoff.js"
+ */
 
 import { parse } from "./frames.js";
 
-/** @typedef {import("./waits.js").Waits} Waits */
-
 export const ABNORMAL = 1006;
-/** On these the server does not want us back: policy, frame too big, rate limited too long, replaced or kicked. */
+/** Close codes after which the client stays away: policy, frame too big, rate limited too long, replaced or kicked. */
 const FINAL_CODES = new Set([1008, 1009, 4002, 4003]);
-const STEADY_MS = 5000; // a connection that lived so long was a good one: the next loss begins at the shortest wait
+const STEADY_MS = 5000; // after a connection of this length, the waits start at the shortest again
 
 /**
- * The connection: made, kept, and made again until the server does not want it or its owner ends it. Pings find one that
- * is dead without having been closed; a browser that comes online again tries at once.
+ * One connection at a time, replaced after each loss until the server refuses the client or its owner ends it. Pings find
+ * a dead connection that was never closed. A browser that comes online again reconnects at once.
  */
-export class Link {
-  isOpen = false; // the server said hello, and the connection is not known to be lost
-  /** @type {WebSocket | null} */
+export class Connection {
+  isOpen = false; // from the server's hello to the loss of the connection
+  /** @type {Socket | null} */
   #socket = null;
   #turn = 0;
   #began = 0;
@@ -24,24 +27,25 @@ export class Link {
   #opening;
   /** @type {any} */
   #pinging;
-  /** @type {any} set exactly while it waits for the next try */
+  /** @type {any} set during the wait for the next attempt only */
   #waiting;
   #online = () => this.retryNow();
 
   /**
-   * @param {string[]} urls @param {{ openTimeoutMs: number, pingMs: number }} options @param {Waits} waits
+   * @param {string[]} urls @param {{ openTimeoutMs: number, pingMs: number, WebSocket: new (url: string) => Socket }} options
+   * @param {Backoff} backoff
    * @param {{ opening(): void, opened(hello: any): void, text(text: string): void, ended(code: number, reason: string): void,
    *   lost(code: number, reason: string, waitMs: number): void }} owner
    */
-  constructor(urls, options, waits, owner) {
+  constructor(urls, options, backoff, owner) {
     this.#urls = urls;
     this.#options = options;
-    this.#waits = waits;
+    this.#backoff = backoff;
     this.#owner = owner;
   }
   #urls;
   #options;
-  #waits;
+  #backoff;
   #owner;
 
   start() {
@@ -49,7 +53,7 @@ export class Link {
     this.#connect();
   }
 
-  /** Send a frame; without a connection it is dropped, as all is asked for again on the next. */
+  /** Send a frame. Without a connection, drop it: the owner repeats everything on the next one. */
   send(/** @type {string} */ type, /** @type {object} */ payload) {
     if (this.isOpen) this.#socket?.send(JSON.stringify({ type, payload }));
   }
@@ -67,7 +71,7 @@ export class Link {
     this.#hangUp();
   }
 
-  /** Take the connection for lost. @param {number} code @param {string} reason */
+  /** Treat the connection as lost. @param {number} code @param {string} reason */
   lose(code, reason) {
     if (!this.#socket) return;
     this.#hangUp();
@@ -75,8 +79,8 @@ export class Link {
       this.#owner.ended(code, reason);
       return;
     }
-    if (Date.now() - this.#began > STEADY_MS) this.#waits.reset();
-    const waitMs = this.#waits.next();
+    if (Date.now() - this.#began > STEADY_MS) this.#backoff.reset();
+    const waitMs = this.#backoff.next();
     this.#waiting = setTimeout(() => this.#connect(), waitMs);
     this.#owner.lost(code, reason, waitMs);
   }
@@ -85,12 +89,12 @@ export class Link {
     this.#waiting = undefined;
     this.#began = Date.now();
     this.#owner.opening();
-    const socket = new WebSocket(this.#urls[this.#turn++ % this.#urls.length]);
+    const socket = new this.#options.WebSocket(this.#urls[this.#turn++ % this.#urls.length]);
     this.#socket = socket;
     this.#opening = setTimeout(() => this.lose(ABNORMAL, "no hello in time"), this.#options.openTimeoutMs);
     socket.onmessage = ({ data: text }) => this.#socket === socket && this.#received(text);
     socket.onclose = ({ code, reason }) => this.#socket === socket && this.lose(code, reason);
-    socket.onerror = () => {}; // `close` follows, and says as much as there is to say
+    socket.onerror = () => {}; // a `close` with the same content follows
   }
 
   /** @param {string} text */
@@ -121,7 +125,7 @@ export class Link {
     clearTimeout(this.#opening);
     clearInterval(this.#pinging);
     const socket = this.#socket;
-    this.#socket = null; // nothing more of it counts: a browser may take long to give a dead connection up
+    this.#socket = null; // ignore its later events: a browser may take long to give up a dead connection
     this.isOpen = false;
     this.#heard = true;
     socket?.close();

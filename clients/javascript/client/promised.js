@@ -1,6 +1,6 @@
 /** @typedef {{ promise: Promise<any>, resolve(answer: any): void, reject(fault: Error): void }} Promised */
 
-/** @returns {Promised} a promise that is answered elsewhere; nobody has to be waiting for it */
+/** Return a promise with its `resolve` and `reject`. Its rejection needs no listener. @returns {Promised} */
 export function promised() {
   /** @type {any} */
   const made = {};

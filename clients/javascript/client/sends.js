@@ -1,34 +1,34 @@
 /**
- * The client's messages that wait for their acks: sent in the order in which they came, a bounded number at a time, and
- * sent again on each new connection and after each pause.
+ * The client's sends without an ack. Sends them in order, a bounded number at a time. Repeats them on each new connection,
+ * and after a pause those that the server refused for the moment.
  *
- * @typedef {import("./promised.js").Promised} Promised
+ * @import { Connection } from "./connection.js"
+ * @import { Pause } from "./pause.js"
+ * @import { Promised } from "./promised.js"
+ * @import { Rooms } from "./rooms.js"
  * @typedef {Promised & { ref: string, room: string, content: string, sent: boolean, faults: number }} Outgoing
- *   `sent`: on the present connection, and not refused since; `faults`: `internal` answers
+ *   `sent`: on the present connection and not refused since; `faults`: the number of `internal` errors
  */
 
 import { ChatError } from "./errors.js";
 import { NotUnderstood, isObject } from "./frames.js";
 import { promised } from "./promised.js";
 
-const INTERNAL_TRIES = 5; // a fault of the server's may be one of this very message
+const INTERNAL_TRIES = 5; // the message itself may cause the server's fault
 
-export class Unacked {
+export class Sends {
   /** @type {Map<string, Outgoing>} in the order of sending */
   #byRef = new Map();
-  #link;
+  #connection;
   #pause;
-  #joins;
+  #rooms;
   #limit;
 
-  /**
-   * @param {import("./link.js").Link} link @param {import("./waits.js").Pause} pause
-   * @param {import("./joins.js").Joins} joins @param {number} limit
-   */
-  constructor(link, pause, joins, limit) {
-    this.#link = link;
+  /** @param {Connection} connection @param {Pause} pause @param {Rooms} rooms @param {number} limit */
+  constructor(connection, pause, rooms, limit) {
+    this.#connection = connection;
     this.#pause = pause;
-    this.#joins = joins;
+    this.#rooms = rooms;
     this.#limit = limit;
   }
 
@@ -36,17 +36,17 @@ export class Unacked {
     return this.#byRef.size;
   }
 
-  /** A room's messages. @param {string} room */
+  /** Return a room's messages. @param {string} room */
   of(room) {
     return [...this.#byRef.values()].filter((one) => one.room === room);
   }
 
-  /** Wait for all messages that a room has now. @param {string} room */
+  /** Wait for the present messages of a room. @param {string} room */
   settled(room) {
     return Promise.allSettled(this.of(room).map((one) => one.promise));
   }
 
-  /** Add a message, to be sent by `sendAll`. @param {string} ref @param {string} room @param {string} content */
+  /** Add a message, which `sendAll` sends. @param {string} ref @param {string} room @param {string} content */
   add(ref, room, content) {
     if (this.#byRef.has(ref)) throw new ChatError("bad_request", `${ref} waits for its ack already`);
     /** @type {Outgoing} */
@@ -55,25 +55,25 @@ export class Unacked {
     return one;
   }
 
-  /** Forget a message: it is acked, failed, or its sender waits no more. @param {Outgoing} one */
+  /** Forget a message: it is acked, failed, or no longer waited for. @param {Outgoing} one */
   remove(one) {
     this.#byRef.delete(one.ref);
-    this.sendAll(); // another has its place
+    this.sendAll(); // another message takes its place
   }
 
-  /** Send what may be sent. Not while its room is not live: that would join it anew, and miss what came meanwhile. */
+  /** Send what may be sent now. A message to a room that is not live waits: it would join the room anew, and open a gap. */
   sendAll() {
-    if (this.#pause.isOn || !this.#link.isOpen) return;
+    if (this.#pause.isOn || !this.#connection.isOpen) return;
     let places = this.#limit;
     for (const one of this.#byRef.values()) {
       if (places-- === 0) return;
-      if (one.sent || !this.#joins.isLive(one.room)) continue;
+      if (one.sent || !this.#rooms.isLive(one.room)) continue;
       one.sent = true;
-      this.#link.send("clientMessages", { roomId: one.room, content: one.content, ref: one.ref });
+      this.#connection.send("clientMessages", { roomId: one.room, content: one.content, ref: one.ref });
     }
   }
 
-  /** Take an `ack`; one that nobody waits for any more is dropped. @param {any} payload */
+  /** Handle an `ack`. Ignore one for a send that is no longer waited for. @param {any} payload */
   ack({ ref, epoch, messages }) {
     const one = this.#byRef.get(ref);
     const [stored] = messages;
@@ -82,7 +82,7 @@ export class Unacked {
   }
 
   /**
-   * Take an error; return whether it answers a message.
+   * Handle an error. Return whether it answers a message.
    * @param {string} ref @param {ChatError} fault @param {boolean} passing
    */
   refused(ref, fault, passing) {
@@ -96,17 +96,17 @@ export class Unacked {
     return true;
   }
 
-  /** Fail a room's messages. @param {string} room @param {Error} fault */
+  /** Reject a room's messages. @param {string} room @param {Error} fault */
   fail(room, fault) {
     for (const one of this.of(room)) one.reject(fault);
   }
 
-  /** Send all again on the next connection. */
+  /** Repeat all messages on the next connection. */
   lost() {
     for (const one of this.#byRef.values()) one.sent = false;
   }
 
-  /** Fail whoever waits: there will be no more answers. @param {Error} fault */
+  /** Reject all messages. @param {Error} fault */
   end(fault) {
     for (const one of this.#byRef.values()) one.reject(fault);
   }

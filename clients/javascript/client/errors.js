@@ -1,4 +1,10 @@
-/** The server refuses something for good, or did not answer in time. `code` is the protocol's, or "timeout". */
+/**
+ * The errors that the client throws.
+ *
+ * @import * as declared from "../index.js"
+ */
+
+/** @implements {declared.ChatError} */
 export class ChatError extends Error {
   /** @param {string} code @param {string} message */
   constructor(code, message) {
@@ -8,7 +14,7 @@ export class ChatError extends Error {
   }
 }
 
-/** The connection is gone for good: `code` is the WebSocket close code, 1000 if its owner closed it. */
+/** @implements {declared.Disconnected} */
 export class Disconnected extends Error {
   /** @param {number} code @param {string} reason */
   constructor(code, reason) {

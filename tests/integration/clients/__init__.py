@@ -1,0 +1,1 @@
+"""Tests of clients/ on real servers."""
