@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chatroom.guard import Guard
+from chatroom.up.guard import Guard
 from tests.support import npm, npm_bot
 from tests.support.comet_program import CometProgram
 
