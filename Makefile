@@ -24,10 +24,10 @@ up: $(VENV)/.installed ## Run the whole stack on this machine, no container need
 	@$(BIN)/chatroom up --config deploy/conf.conf $(ARGS)
 
 test: $(VENV)/.installed ## Run the whole test suite against real servers that it starts itself
-	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.support.suite test -n auto $(PYTEST_ARGS)
 
 test-kafka: $(VENV)/.installed ## Run the integration and end-to-end suites against real Apache Kafka (needs Java 17 and Maven)
-	@$(BIN)/python -m pytest -n auto --kafka apache tests/integration tests/e2e $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.support.suite test-kafka -n auto --kafka apache tests/integration tests/e2e $(PYTEST_ARGS)
 
 chaos: $(VENV)/.installed ## Hurt the whole stack under load and account for every message (options: ARGS="--short --seed 7")
 	@$(BIN)/python -m tests.chaos run $(ARGS)
