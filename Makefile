@@ -6,7 +6,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-kafka chaos chaos-mutants bench lint format protos docs lock clean
+.PHONY: help up test test-kafka chaos chaos-mutants bench prove lint format protos docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -37,6 +37,9 @@ chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker 
 
 bench: $(VENV)/.installed ## Measure cost and speed against baselines, on real Redis and Apache Kafka (options: ARGS="--quick")
 	@$(BIN)/chatroom bench all $(ARGS)
+
+prove: ## Run all proofs that are too long for the suite; commit their results (by hand, when their part changes)
+	@$(MAKE) --keep-going --jobs=1 ARGS= chaos chaos-mutants bench
 
 lint: $(VENV)/.installed ## Check style, types, imports, generated code and Prometheus's rules
 	@$(BIN)/ruff check .

@@ -32,6 +32,7 @@ SETUP: Final = COUNT + "@pytest.fixture\ndef it(): assert runs() > 1, 'busy | sl
 TEARDOWN: Final = (
     COUNT + "@pytest.fixture\ndef it():\n yield\n assert runs() > 1, 'busy | slow'\ndef test_it(it): pass\n"
 )
+UNCLEAN: Final = TEARDOWN.replace("> 1", "< 0")
 CRASHING: Final = COUNT + "def test_it(): runs() > 1 or os._exit(1)\n"
 SKIPPING: Final = COUNT + "def test_it():\n runs() > 1 and pytest.skip('not here')\n assert False\n"
 
@@ -84,7 +85,7 @@ class Project:
 def project(tmp_path: Path) -> Project:
     """A project with one unit test that passes."""
     it = Project(tmp_path)
-    it.add("tests/unit/test_sound.py", "def test_sound(): pass\n")
+    it.add("tests/unit/test_sound.py", COUNT + "def test_sound(): runs()\n")
     return it
 
 
@@ -106,13 +107,14 @@ def test_success_runs_nothing_again(project: Project) -> None:
     ("folder", "text"), [("tests/integration", FLAKY), ("tests/e2e/sub", SETUP), ("tests/browser", TEARDOWN)]
 )
 def test_flaky_test_is_recorded(project: Project, folder: str, text: str) -> None:
-    """The run passes; the output's end and the table show the test."""
+    """The run passes, no other test runs again, and the output's end and the table show the test."""
     project.add(f"{folder}/test_flaky.py", text)
     code, output = project.run(workers=1)
     assert code == 0
     assert f"== Running once more, alone: {folder}/test_flaky.py::test_it\n" in output
     assert project.rows == [row(f"{folder}/test_flaky.py::test_it")]
     assert output.splitlines()[-1] == project.rows[0]
+    assert project.runs("tests/unit/test_sound.py") == 1
 
 
 def test_two_flaky_tests_pass(project: Project) -> None:
@@ -136,7 +138,7 @@ def test_third_flaky_test_fails_the_run(project: Project) -> None:
     assert project.rows == []
 
 
-@pytest.mark.parametrize("text", [BROKEN, SKIPPING], ids=["fails", "is skipped"])
+@pytest.mark.parametrize("text", [BROKEN, UNCLEAN, SKIPPING], ids=["fails", "fails at its end", "is skipped"])
 def test_second_failure_fails_the_run(project: Project, text: str) -> None:
     """A skip is no pass; a flaky test of the same run is recorded."""
     project.add("tests/integration/test_broken.py", text)
