@@ -6,7 +6,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-kafka chaos chaos-mutants bench lint format protos docs lock clean
+.PHONY: help up test test-kafka chaos chaos-mutants bench prove lint format protos docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,10 +24,10 @@ up: $(VENV)/.installed ## Run the whole stack on this machine, no container need
 	@$(BIN)/chatroom up --config deploy/conf.conf $(ARGS)
 
 test: $(VENV)/.installed ## Run the whole test suite against real servers that it starts itself
-	@$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.support.suite test -n auto $(PYTEST_ARGS)
 
 test-kafka: $(VENV)/.installed ## Run the integration and end-to-end suites against real Apache Kafka (needs Java 17 and Maven)
-	@$(BIN)/python -m pytest -n auto --kafka apache tests/integration tests/e2e $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.support.suite test-kafka -n auto --kafka apache tests/integration tests/e2e $(PYTEST_ARGS)
 
 chaos: $(VENV)/.installed ## Hurt the whole stack under load and account for every message (options: ARGS="--short --seed 7")
 	@$(BIN)/python -m tests.chaos run $(ARGS)
@@ -37,6 +37,9 @@ chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker 
 
 bench: $(VENV)/.installed ## Measure cost and speed against baselines, on real Redis and Apache Kafka (options: ARGS="--quick")
 	@$(BIN)/python -m bench all $(ARGS)
+
+prove: ## Run all proofs that are too long for the suite; commit their results (by hand, when their part changes)
+	@$(MAKE) --keep-going --jobs=1 ARGS= chaos chaos-mutants bench
 
 lint: $(VENV)/.installed ## Check style, types, imports, generated code, the JavaScript client and Prometheus's rules
 	@$(BIN)/ruff check .
