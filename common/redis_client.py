@@ -170,7 +170,7 @@ async def check(redis: Redis, url: str) -> None:
 
 
 @dataclass(slots=True, frozen=True)
-class State:
+class RedisState:
     """How a Redis is run: its memory, and by setting what is weaker than promised."""
 
     memory_bytes: int
@@ -178,7 +178,7 @@ class State:
     weak: dict[str, str]
 
 
-async def look_at(redis: Redis, health: Health) -> State:
+async def look_at(redis: Redis, health: Health) -> RedisState:
     """Say in the log and in /readyz where this Redis may lose what was acked, or has no bound that refuses writes.
 
     Whoever looks again takes back what was mended meanwhile. Raises what redis raises.
@@ -191,7 +191,7 @@ async def look_at(redis: Redis, health: Health) -> State:
         raise memory
     found = {"maxmemory-policy": memory["maxmemory_policy"]}
     found |= {"config": f"unreadable ({config})"} if isinstance(config, RedisError) else config  # hosted ones hide it
-    state = State(memory["used_memory"], memory["maxmemory"], _weaknesses(found, memory["maxmemory"]))
+    state = RedisState(memory["used_memory"], memory["maxmemory"], _weaknesses(found, memory["maxmemory"]))
     _warn(state.weak, health)
     return state
 

@@ -18,13 +18,13 @@ from common.health import Health, serve_health
 from common.registry import Registry
 from job import startup
 from job.comet_client import CometClient
-from job.config import Settings
+from job.config import JobSettings
 from job.consumer import Consumer
 from job.dead_letter import DeadLetters
 from job.directory import Directory
 from job.dispatcher import Dispatcher
 from job.fleet import Fleet
-from job.routes import Routes
+from job.locator import Locator
 
 LEAVE_S: Final = 1.5  # of the time to drain: for the last commits and to leave the group
 
@@ -33,12 +33,12 @@ log = logs.get()
 
 def main(argv: Sequence[str]) -> int:
     """Run Job with these arguments and return its exit code."""
-    settings = Settings.load(argv)
+    settings = JobSettings.load(argv)
     logs.configure("job", settings.log_level, settings.log_format)
     return lifecycle.run(partial(serve, settings))
 
 
-async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
+async def serve(settings: JobSettings, stop: lifecycle.Stop) -> None:
     """Run Job until asked to stop, then drain. Raises StartupError (in a group)."""
     health = Health()
     async with (
@@ -58,7 +58,7 @@ async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
 class Job:
     """All parts of Job."""
 
-    def __init__(self, settings: Settings, health: Health, redis: Redis) -> None:
+    def __init__(self, settings: JobSettings, health: Health, redis: Redis) -> None:
         self._settings = settings
         self._health = health
         self._redis = redis
@@ -89,7 +89,7 @@ class Job:
         registry = Registry(self._redis, settings.shards)
         fleet = Fleet(tasks, CometClient, settings.addresses, settings.push_deadline_seconds)
         directory = Directory(registry, fleet, health)
-        dispatcher = Dispatcher(Routes(registry, directory, fleet), fleet)
+        dispatcher = Dispatcher(Locator(registry, directory, fleet), fleet)
         dead_letters = DeadLetters(settings, health)
         await directory.refresh()
         tasks.create_task(directory.run())

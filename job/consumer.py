@@ -25,12 +25,12 @@ from common.backoff import Backoff
 from common.errors import BadRequest, reason_of
 from common.health import Health
 from job import kafka
-from job.config import Settings
+from job.config import JobSettings
 from job.dead_letter import DeadLetters
 from job.dispatcher import Dispatcher
 from job.lag import Lag
 from job.partitions import Partitions
-from job.record import Record
+from job.record import PendingRecord
 
 AT_ONCE: Final = 500  # records dispatched together: some 10 ms of work between two looks at other tasks
 COMMIT_S: Final = 0.2
@@ -50,7 +50,7 @@ class Consumer:
     """A member of the group, again and again until it is stopped."""
 
     def __init__(
-        self, index: int, settings: Settings, dispatcher: Dispatcher, dead_letters: DeadLetters, health: Health
+        self, index: int, settings: JobSettings, dispatcher: Dispatcher, dead_letters: DeadLetters, health: Health
     ) -> None:
         self._index = index
         self._settings = settings
@@ -171,9 +171,9 @@ class Consumer:
         fetched = await consumer.getmany(*open_ones, timeout_ms=timeout_ms, max_records=AT_ONCE)
         return fetched
 
-    def _take(self, batches: Mapping[TopicPartition, list[ConsumerRecord]]) -> list[Record]:
+    def _take(self, batches: Mapping[TopicPartition, list[ConsumerRecord]]) -> list[PendingRecord]:
         """Decode what came and account for it; what can't be read becomes a dead letter."""
-        taken: list[Record] = []
+        taken: list[PendingRecord] = []
         for tp, sources in batches.items():
             progress = self._partitions[tp.partition]
             for source in sources:
@@ -187,7 +187,7 @@ class Consumer:
                     taken.append(record)
         return taken
 
-    def _show(self, record: Record, body: str) -> None:
+    def _show(self, record: PendingRecord, body: str) -> None:
         log.info(
             "[Consumer %d] Received PushMsg: Type: %d, Operation: %d, roomId: %s, msg: %.1000s",
             self._index,

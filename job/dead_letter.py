@@ -22,8 +22,8 @@ from common.backoff import Backoff
 from common.errors import reason_of
 from common.health import Health
 from job import kafka
-from job.config import Settings
-from job.record import DEAD_LETTER, Record
+from job.config import JobSettings
+from job.record import DEAD_LETTER, PendingRecord
 
 AT_ONCE: Final = 100
 OWN_HEADERS: Final = 4
@@ -31,7 +31,7 @@ OWN_HEADERS: Final = 4
 CUT_BYTES: Final = 65_536
 
 Send = Callable[..., Awaitable[asyncio.Future[Any]]]
-Writer = Callable[[Settings], AbstractAsyncContextManager[Send]]
+Writer = Callable[[JobSettings], AbstractAsyncContextManager[Send]]
 
 log = logs.get()
 
@@ -39,7 +39,7 @@ log = logs.get()
 class _Letter:
     """One dead letter."""
 
-    def __init__(self, record: Record, source: ConsumerRecord, reason: str) -> None:
+    def __init__(self, record: PendingRecord, source: ConsumerRecord, reason: str) -> None:
         self.record = record
         self.key: bytes | None = source.key
         # A record without key and value is legal in Kafka, but aiokafka does not send it.
@@ -62,7 +62,7 @@ class _Letter:
 class DeadLetters:
     """Writes dead letters. Connects with the first one: most days there is none."""
 
-    def __init__(self, settings: Settings, health: Health, writer: Writer = kafka.writer) -> None:
+    def __init__(self, settings: JobSettings, health: Health, writer: Writer = kafka.writer) -> None:
         self._settings = settings
         self._health = health
         self._writer = writer
@@ -70,7 +70,7 @@ class DeadLetters:
         self._waiting: deque[_Letter] = deque()
         self._arrived = asyncio.Event()
 
-    def put(self, record: Record, source: ConsumerRecord, reason: str) -> None:
+    def put(self, record: PendingRecord, source: ConsumerRecord, reason: str) -> None:
         """Park a record; it is settled when Kafka has it."""
         log.warning("Dead letter", reason=reason, partition=source.partition, offset=source.offset)
         self._waiting.append(_Letter(record, source, reason))

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError, TopicAlreadyExistsError, for_code
 
 from common import kafka_client
-from job.config import Settings
+from job.config import JobSettings
 
 kafka_client.mend()
 
@@ -27,13 +27,13 @@ _AS_THE_CLUSTER_SAYS: Final = -1
 _MOST_BYTES: Final = 64 * 1024 * 1024
 
 
-async def partitions_of(settings: Settings, topic: str) -> int:
+async def partitions_of(settings: JobSettings, topic: str) -> int:
     """Return how many partitions the topic has, 0 if it does not exist."""
     async with _admin(settings) as admin:
         return await _partitions(admin, topic)
 
 
-async def create_if_missing(settings: Settings, topic: str) -> None:
+async def create_if_missing(settings: JobSettings, topic: str) -> None:
     """Create a topic of one partition, replicated as the cluster has it by default, unless it exists."""
     async with _admin(settings) as admin:
         if await _partitions(admin, topic):
@@ -56,7 +56,7 @@ async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> int:
 
 
 @asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _admin(settings: JobSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_brokers, request_timeout_ms=int(REQUEST_S * 1000))
     try:
         async with asyncio.timeout(REQUEST_S * 2):
@@ -83,7 +83,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pu
 
 @asynccontextmanager
 async def member(
-    settings: Settings, client_id: str, revoked: Callable[[], Awaitable[None]]
+    settings: JobSettings, client_id: str, revoked: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Be a member of the group while inside; `revoked` is awaited before partitions are given back."""
     consumer = AIOKafkaConsumer(
@@ -109,7 +109,7 @@ async def member(
 
 
 @asynccontextmanager
-async def writer(settings: Settings) -> AsyncIterator[Callable[..., Awaitable[asyncio.Future[Any]]]]:
+async def writer(settings: JobSettings) -> AsyncIterator[Callable[..., Awaitable[asyncio.Future[Any]]]]:
     """Give a function that sends a record as aiokafka's `send` does; it returns a future of the acknowledgement."""
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.kafka_brokers,

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from common.health import Health
 from job import metrics
-from job.config import Settings
+from job.config import JobSettings
 from job.partitions import Partitions
 
 SILENCE_S: Final = 5.0  # without an answer to a fetch, beyond what the broker may hold it back
@@ -24,7 +24,7 @@ class Lag:
     """What one consumer shows of its partitions."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, partitions: Partitions, health: Health, name: str, settings: Settings
+        self, consumer: AIOKafkaConsumer, partitions: Partitions, health: Health, name: str, settings: JobSettings
     ) -> None:
         self._consumer = consumer
         self._partitions = partitions

@@ -4,11 +4,11 @@ A room's records stay in their order: the first is its request's `proto`, the ot
 `more` of the first room's request.
 """
 
-from job.record import Record
+from job.record import PendingRecord
 from protos.comet_pb2 import BroadcastRoomReq
 
 
-def merge(records: list[Record]) -> BroadcastRoomReq:
+def merge(records: list[PendingRecord]) -> BroadcastRoomReq:
     """Return the call that pushes all of them (one at least)."""
     first = BroadcastRoomReq(room_id=records[0].room, proto=records[0].proto)
     requests = {records[0].room: first}

@@ -25,7 +25,7 @@ MOST_BYTES: Final = 15 * 1024 * 1024  # Comet takes 16 MiB
 _VERSION: Final = 1
 
 
-class Source(Protocol):
+class KafkaRecord(Protocol):
     """A record as it comes from Kafka."""
 
     topic: str
@@ -36,7 +36,7 @@ class Source(Protocol):
     value: bytes | None
 
 
-def _id_of(source: Source) -> str:
+def _id_of(source: KafkaRecord) -> str:
     """Make an id for what another implementation gave neither id nor position: its repeats stand where it stands.
 
     The timestamp tells it from what stood there before the topic was made anew.
@@ -44,7 +44,7 @@ def _id_of(source: Source) -> str:
     return f"{source.topic}/{source.partition}/{source.offset}@{source.timestamp}"
 
 
-class Record:
+class PendingRecord:
     """One record of Kafka, and after `decode` the push that it asks for."""
 
     __slots__ = (
@@ -70,7 +70,9 @@ class Record:
     room: str
     keys: list[str]
 
-    def __init__(self, offset: int, timestamp_ms: int, size_bytes: int, finished: "Callable[[Record], None]") -> None:
+    def __init__(
+        self, offset: int, timestamp_ms: int, size_bytes: int, finished: "Callable[[PendingRecord], None]"
+    ) -> None:
         self.offset = offset
         self.timestamp_ms = timestamp_ms
         self.size_bytes = size_bytes
@@ -79,7 +81,7 @@ class Record:
         self.result = OFFLINE
         self.proto: Proto | None = None  # what Comet gets; let go of with the last push
 
-    def decode(self, source: Source) -> str:
+    def decode(self, source: KafkaRecord) -> str:
         """Read the PushMsg and return its text; raise BadRequest if it is none, or none that can be pushed."""
         if not source.value:
             raise BadRequest("the record is empty", field="value")

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from chatroom.bench.free_ports import free_port
 from comet.app import Comet
-from comet.config import Settings
+from comet.config import CometSettings
 from common.lifecycle import Stop
 from protos import comet_pb2_grpc
 from tests.support.comet_settings import comet_settings
@@ -58,7 +58,7 @@ class CometNode:
             "forward_url": "http://127.0.0.1:1",  # nobody is there
             "drain_seconds": 0.05,
         }
-        self.settings: Settings = comet_settings(**{**defaults, **chosen})
+        self.settings: CometSettings = comet_settings(**{**defaults, **chosen})
         self._stop = Stop()
         self._task: asyncio.Task[None] | None = None
         self._channel: Any = None

@@ -22,7 +22,7 @@ from chatroom.bench.service import Service
 from chatroom.guard import Guard
 from common import ids, keys, redis_client
 from common.envelope import User
-from common.store import Limits, Store
+from common.store import Store, StoreLimits
 from protos.job_pb2 import PushMsg
 from tests.support.comet_node import CometNode
 from tests.support.eventually import eventually
@@ -147,7 +147,7 @@ async def ground(guard: Guard, tmp_path: Path, redis_url: str) -> AsyncIterator[
     """All but the nodes."""
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(aclosing(redis_client.connect(redis_url)))
-        store = Store(redis, Limits(shards=SHARDS))
+        store = Store(redis, StoreLimits(shards=SHARDS))
         running = asyncio.create_task(store.run())
         logic = await stack.enter_async_context(serving(LogicStandin()))
         yield Ground(guard, tmp_path, redis_url, redis, Writer(store), logic)

@@ -20,7 +20,7 @@ from comet.forwarder import Forwarder
 from comet.join import Join
 from comet.leases import Leases
 from common import outbox as outbox_module
-from common.append_script import Appended, Limits
+from common.append_script import Appended, StoreLimits
 from common.envelope import User
 from common.health import Health
 from common.outbox import Outbox
@@ -133,7 +133,7 @@ class _Connection:
 @asynccontextmanager
 async def appending(redis: FakeRedis) -> AsyncIterator[Store]:
     """Run a store over this Redis."""
-    store = Store(cast("Redis", redis), Limits())
+    store = Store(cast("Redis", redis), StoreLimits())
     task = asyncio.create_task(store.run())
     try:
         yield store

@@ -13,12 +13,12 @@ from aiokafka.errors import KafkaConnectionError
 from common.health import Health
 from job import consumer as module
 from job import progress
-from job.config import Settings
+from job.config import JobSettings
 from job.consumer import Consumer
-from job.record import PUSHED, Record
+from job.record import PUSHED, PendingRecord
 from protos.job_pb2 import PushMsg
 from tests.support.eventually import eventually
-from tests.unit.job.fakes import Source, source
+from tests.unit.job.fakes import KafkaRecord, source
 
 P0, P1 = TopicPartition("my-topic", 0), TopicPartition("my-topic", 1)
 
@@ -27,7 +27,7 @@ class FakeMember:
     """aiokafka's consumer, as far as Job uses it."""
 
     def __init__(self) -> None:
-        self.waiting: dict[TopicPartition, list[Source]] = {P0: [], P1: []}
+        self.waiting: dict[TopicPartition, list[KafkaRecord]] = {P0: [], P1: []}
         self.paused: set[TopicPartition] = set()
         self.asked: list[tuple[TopicPartition, ...]] = []
         self.committed: dict[TopicPartition, int] = {}
@@ -35,7 +35,7 @@ class FakeMember:
         self.arrived = asyncio.Event()
         self.left = False
 
-    def put(self, tp: TopicPartition, *sources: Source) -> None:
+    def put(self, tp: TopicPartition, *sources: KafkaRecord) -> None:
         """Let records arrive."""
         self.waiting[tp] += sources
         self.arrived.set()
@@ -46,7 +46,7 @@ class FakeMember:
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int, max_records: int
-    ) -> dict[TopicPartition, list[Source]]:
+    ) -> dict[TopicPartition, list[KafkaRecord]]:
         """Return what waits, or wait for it."""
         self.asked.append(partitions)
         if self.fault is not None:
@@ -61,7 +61,7 @@ class FakeMember:
             found = self._take(partitions, max_records)
         return found
 
-    def _take(self, partitions: Collection[TopicPartition], most: int) -> dict[TopicPartition, list[Source]]:
+    def _take(self, partitions: Collection[TopicPartition], most: int) -> dict[TopicPartition, list[KafkaRecord]]:
         found = {}
         for tp in partitions or self.waiting:
             assert tp not in self.paused
@@ -101,7 +101,7 @@ class Kafka:
 
     @asynccontextmanager
     async def member(
-        self, _settings: Settings, _client_id: str, revoked: Callable[[], Awaitable[None]]
+        self, _settings: JobSettings, _client_id: str, revoked: Callable[[], Awaitable[None]]
     ) -> AsyncIterator[FakeMember]:
         """Join."""
         if self.absent:
@@ -118,19 +118,19 @@ class Sink:
     """Takes records in the dispatcher's place; the test settles them."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.letters: list[tuple[Record, str]] = []
+        self.records: list[PendingRecord] = []
+        self.letters: list[tuple[PendingRecord, str]] = []
         self.relieved = 0
         self._arrived = asyncio.Event()
 
-    async def dispatch(self, records: list[Record]) -> None:
+    async def dispatch(self, records: list[PendingRecord]) -> None:
         """Take them."""
         for record in records:
             record.give_to(1)
         self.records += records
         self._arrived.set()
 
-    def put(self, record: Record, _source: Source, reason: str) -> None:
+    def put(self, record: PendingRecord, _source: KafkaRecord, reason: str) -> None:
         """Take a dead letter."""
         self.letters.append((record, reason))
 
@@ -172,7 +172,7 @@ def health() -> Health:
 async def consumer(kafka: Kafka, sink: Sink, health: Health) -> AsyncIterator[Consumer]:
     """At work."""
     fakes: Any = sink
-    it = Consumer(0, Settings.load([], {}), fakes, fakes, health)
+    it = Consumer(0, JobSettings.load([], {}), fakes, fakes, health)
     task = asyncio.create_task(it.run())
     await eventually(lambda: kafka.members)
     yield it
@@ -182,7 +182,7 @@ async def consumer(kafka: Kafka, sink: Sink, health: Health) -> AsyncIterator[Co
     assert kafka.members[-1].left
 
 
-def _room(offset: int, partition: int = 0) -> Source:
+def _room(offset: int, partition: int = 0) -> KafkaRecord:
     return source(offset, partition, type=PushMsg.ROOM, operation=4, room="r", msg=b"x")
 
 
@@ -190,7 +190,7 @@ def _room(offset: int, partition: int = 0) -> Source:
 async def test_what_is_finished_is_committed_and_nothing_else(kafka: Kafka, sink: Sink) -> None:
     """An unreadable record is a dead letter, and holds up the commit until it is written."""
     (member,) = kafka.members
-    member.put(P0, _room(5), Source(b"\xff", 6), _room(7))
+    member.put(P0, _room(5), KafkaRecord(b"\xff", 6), _room(7))
     await sink.until(2)
     sink.records[0].settle(PUSHED)
     sink.records[1].settle(PUSHED)
@@ -309,7 +309,7 @@ async def test_stopped_for_longer_than_the_group_waits_it_commits_nothing_and_jo
 async def test_asked_to_stop_it_finishes_what_is_in_flight_commits_and_leaves(kafka: Kafka, sink: Sink) -> None:
     """It fetches nothing more."""
     fakes: Any = sink
-    consumer = Consumer(0, Settings.load([], {}), fakes, fakes, Health())
+    consumer = Consumer(0, JobSettings.load([], {}), fakes, fakes, Health())
     task = asyncio.create_task(consumer.run())
     await eventually(lambda: kafka.members)
     (member,) = kafka.members
@@ -329,7 +329,7 @@ async def test_asked_to_stop_while_kafka_is_away_it_ends_at_once(kafka: Kafka, s
     """Nothing is in flight."""
     kafka.absent = 1_000_000
     fakes: Any = sink
-    consumer = Consumer(0, Settings.load([], {}), fakes, fakes, Health())
+    consumer = Consumer(0, JobSettings.load([], {}), fakes, fakes, Health())
     task = asyncio.create_task(consumer.run())
     await asyncio.sleep(0.05)
     consumer.stop(0.0)

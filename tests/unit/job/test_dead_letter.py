@@ -9,10 +9,10 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
 from common.health import Health
-from job.config import Settings
+from job.config import JobSettings
 from job.dead_letter import CUT_BYTES, DeadLetters
-from job.record import DEAD_LETTER, Record
-from tests.unit.job.fakes import Finished, Source
+from job.record import DEAD_LETTER, PendingRecord
+from tests.unit.job.fakes import Finished, KafkaRecord
 
 
 class FakeKafka:
@@ -25,7 +25,7 @@ class FakeKafka:
         self.created: list[str] = []
         self.most_bytes = 1 << 30
 
-    async def create_if_missing(self, _settings: Settings, topic: str) -> None:
+    async def create_if_missing(self, _settings: JobSettings, topic: str) -> None:
         """Create the topic."""
         if self.absent:
             self.absent -= 1
@@ -33,7 +33,7 @@ class FakeKafka:
         self.created.append(topic)
 
     @asynccontextmanager
-    async def writer(self, _settings: Settings) -> AsyncIterator[Any]:
+    async def writer(self, _settings: JobSettings) -> AsyncIterator[Any]:
         """Connect."""
         yield self.send
 
@@ -71,7 +71,7 @@ def health() -> Health:
 @pytest.fixture
 async def dead_letters(kafka: FakeKafka, health: Health) -> AsyncIterator[DeadLetters]:
     """At work."""
-    it = DeadLetters(Settings.load([], {}), health, kafka.writer)
+    it = DeadLetters(JobSettings.load([], {}), health, kafka.writer)
     task = asyncio.create_task(it.run())
     yield it
     task.cancel()
@@ -79,15 +79,15 @@ async def dead_letters(kafka: FakeKafka, health: Health) -> AsyncIterator[DeadLe
         await task
 
 
-def _put(dead_letters: DeadLetters, finished: Finished, *sources: Source) -> None:
+def _put(dead_letters: DeadLetters, finished: Finished, *sources: KafkaRecord) -> None:
     for source in sources:
-        dead_letters.put(Record(source.offset, 0, 0, finished), source, "because")
+        dead_letters.put(PendingRecord(source.offset, 0, 0, finished), source, "because")
 
 
 async def test_a_letter_keeps_all_and_says_where_it_comes_from(dead_letters: DeadLetters, kafka: FakeKafka) -> None:
     """Its record is finished as a dead letter."""
     finished = Finished()
-    _put(dead_letters, finished, Source(b"v", 7, b"k", "t", 3, headers=(("trace", b"x"),)))
+    _put(dead_letters, finished, KafkaRecord(b"v", 7, b"k", "t", 3, headers=(("trace", b"x"),)))
     await finished.until(1)
     assert finished.results == [DEAD_LETTER]
     assert kafka.created == ["my-topic.dlq"]
@@ -111,7 +111,7 @@ async def test_nothing_is_finished_before_it_is_acknowledged(
     health.bad = bad  # type: ignore[method-assign]  # to see it before it is well again
     kafka.absent, kafka.faults = 2, [KafkaConnectionError("gone"), KafkaConnectionError("gone")]
     finished = Finished()
-    _put(dead_letters, finished, *(Source(b"%d" % offset, offset) for offset in range(3)))
+    _put(dead_letters, finished, *(KafkaRecord(b"%d" % offset, offset) for offset in range(3)))
     await finished.until(3)
     assert finished.offsets == [0, 1, 2]
     assert {letter["value"] for letter in kafka.letters} == {b"0", b"1", b"2"}
@@ -124,7 +124,13 @@ async def test_one_that_does_not_fit_is_cut_and_says_so(dead_letters: DeadLetter
     """The others are neither held up nor written twice."""
     kafka.most_bytes = CUT_BYTES
     finished = Finished()
-    _put(dead_letters, finished, Source(b"a"), Source(b"x" * (CUT_BYTES + 5), 1, headers=(("h", b"y"),)), Source(b"c"))
+    _put(
+        dead_letters,
+        finished,
+        KafkaRecord(b"a"),
+        KafkaRecord(b"x" * (CUT_BYTES + 5), 1, headers=(("h", b"y"),)),
+        KafkaRecord(b"c"),
+    )
     await finished.until(3)
     cut = next(letter for letter in kafka.letters if len(letter["value"]) == CUT_BYTES)
     assert cut["headers"]["cut-from-bytes"] == b"%d" % (CUT_BYTES + 5)
@@ -135,7 +141,7 @@ async def test_one_that_does_not_fit_is_cut_and_says_so(dead_letters: DeadLetter
 async def test_one_without_key_and_value_is_written_too(dead_letters: DeadLetters, kafka: FakeKafka) -> None:
     """With an empty value, as Kafka's client refuses it otherwise."""
     finished = Finished()
-    _put(dead_letters, finished, Source(None))
+    _put(dead_letters, finished, KafkaRecord(None))
     await finished.until(1)
     assert kafka.letters[0]["value"] == b""
 
@@ -143,6 +149,6 @@ async def test_one_without_key_and_value_is_written_too(dead_letters: DeadLetter
 async def test_a_flood_is_written_in_parts(dead_letters: DeadLetters, kafka: FakeKafka) -> None:
     """In order."""
     finished = Finished()
-    _put(dead_letters, finished, *(Source(b"%d" % offset, offset) for offset in range(250)))
+    _put(dead_letters, finished, *(KafkaRecord(b"%d" % offset, offset) for offset in range(250)))
     await finished.until(250)
     assert [int(letter["value"]) for letter in kafka.letters] == list(range(250))

@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 from prometheus_client import REGISTRY
 
 from common.health import Health
-from job.config import Settings
+from job.config import JobSettings
 from job.lag import Lag
 from job.partitions import Partitions
 from job.record import PUSHED
@@ -35,7 +35,7 @@ class FakeMember:
 
 
 def _lag(member: Any, partitions: Partitions, health: Health) -> Lag:
-    return Lag(member, partitions, health, "consumer_0", Settings.load([], {}))
+    return Lag(member, partitions, health, "consumer_0", JobSettings.load([], {}))
 
 
 def _shown(partition: int) -> float | None:
