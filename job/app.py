@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from common import lifecycle, logs, redis_client
 from common.health import Health, serve_health
 from common.registry import Registry
-from job import startup
+from job import kafka, kafka_topics, startup
 from job.comet_client import CometClient
 from job.config import JobSettings
 from job.consumer import Consumer
@@ -90,11 +90,12 @@ class Job:
         fleet = Fleet(tasks, CometClient, settings.addresses, settings.push_deadline_seconds)
         directory = Directory(registry, fleet, health)
         dispatcher = Dispatcher(Locator(registry, directory, fleet), fleet)
-        dead_letters = DeadLetters(settings, health)
+        dead_letters = DeadLetters(settings.kafka_topic, partial(kafka_topics.writer, settings), health)
+        join = partial(kafka.member, settings)
         await directory.refresh()
         tasks.create_task(directory.run())
         tasks.create_task(dead_letters.run())
         self._consumers = [
-            Consumer(index, settings, dispatcher, dead_letters, health) for index in range(settings.consumers)
+            Consumer(index, settings, join, dispatcher, dead_letters, health) for index in range(settings.consumers)
         ]
         self._consuming = [tasks.create_task(consumer.run()) for consumer in self._consumers]

@@ -4,7 +4,7 @@ It is made when it comes from Kafka (Hop 7) and finished when the last node that
 (Hop 8); only then may its offset be committed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
@@ -26,7 +26,7 @@ _VERSION: Final = 1
 
 
 class KafkaRecord(Protocol):
-    """A record as it comes from Kafka."""
+    """A record as it comes from Kafka: the fields of aiokafka's that Job reads."""
 
     topic: str
     partition: int
@@ -34,6 +34,7 @@ class KafkaRecord(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
 def _id_of(source: KafkaRecord) -> str:

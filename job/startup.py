@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 
 from common import logs, redis_client, shards
 from common.backoff import Backoff
-from common.errors import StartupError, reason_of
+from common.errors import StartupError, Unavailable, reason_of
 from common.health import Health
-from job import kafka
+from job import kafka_topics
 from job.config import JobSettings
 
 _FIRST_S: Final = 0.2
@@ -48,8 +48,8 @@ async def wait_for_topic(settings: JobSettings, health: Health) -> None:
     asked_at: float | None = None  # since when Kafka answers, but has no such topic
     while True:
         try:
-            found = await kafka.partitions_of(settings, settings.kafka_topic)
-        except kafka.FAULTS as e:
+            found = await kafka_topics.partitions_of(settings, settings.kafka_topic)
+        except Unavailable as e:
             asked_at = None
             _note(health, "kafka", e)
         else:

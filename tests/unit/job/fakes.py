@@ -1,7 +1,7 @@
 """Stand-ins for what surrounds a part of Job."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from protos.job_pb2 import PushMsg
 
 
 @dataclass
-class KafkaRecord:
+class FakeRecord:
     """A record as it comes from Kafka."""
 
     value: bytes | None
@@ -21,12 +21,12 @@ class KafkaRecord:
     topic: str = "t"
     partition: int = 0
     timestamp: int = 0
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
-def source(offset: int = 0, partition: int = 0, **fields: Any) -> KafkaRecord:
+def source(offset: int = 0, partition: int = 0, **fields: Any) -> FakeRecord:
     """Return a record with this PushMsg."""
-    return KafkaRecord(PushMsg(**fields).SerializeToString(), offset, partition=partition)
+    return FakeRecord(PushMsg(**fields).SerializeToString(), offset, partition=partition)
 
 
 class Finished(list[PendingRecord]):
