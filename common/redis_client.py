@@ -6,7 +6,7 @@ But for `read_answers`, whose callers have their own: one waits for answers that
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import hiredis
@@ -23,6 +23,8 @@ from common.errors import SettingError, StartupError
 from common.health import Health
 
 log = logs.get()
+
+RedisClient: TypeAlias = Redis  # for modules that pass a client on without knowing redis
 
 TIMEOUT_S: Final = 2.0
 READ_BYTES: Final = 65_536

@@ -11,8 +11,6 @@ from contextlib import aclosing
 from functools import partial
 from typing import Final
 
-from redis.asyncio import Redis
-
 from common import lifecycle, logs, redis_client
 from common.health import Health, serve_health
 from common.registry import Registry
@@ -58,7 +56,7 @@ async def serve(settings: JobSettings, stop: lifecycle.Stop) -> None:
 class Job:
     """All parts of Job."""
 
-    def __init__(self, settings: JobSettings, health: Health, redis: Redis) -> None:
+    def __init__(self, settings: JobSettings, health: Health, redis: redis_client.RedisClient) -> None:
         self._settings = settings
         self._health = health
         self._redis = redis

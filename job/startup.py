@@ -7,8 +7,6 @@ or has another number of partitions than this Job was told.
 import time
 from typing import Final
 
-from redis.asyncio import Redis
-
 from common import logs, redis_client, shards
 from common.backoff import Backoff
 from common.errors import StartupError, Unavailable, reason_of
@@ -22,7 +20,7 @@ _CAP_S: Final = 3.0
 log = logs.get()
 
 
-async def wait_for_redis(redis: Redis, settings: JobSettings, health: Health) -> None:
+async def wait_for_redis(redis: redis_client.RedisClient, settings: JobSettings, health: Health) -> None:
     """Return when Redis answers and is one that we can use. Raises StartupError."""
     backoff = Backoff(_FIRST_S, _CAP_S)
     while True:

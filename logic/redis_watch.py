@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from redis.asyncio import Redis
-
 from common import logs, redis_client, shards
 from common.errors import StartupError, Unavailable, reason_of
 from common.health import Health
@@ -26,7 +24,7 @@ log = logs.get()
 class RedisWatch:
     """Redis as Logic sees it: there or away."""
 
-    def __init__(self, redis: Redis, settings: LogicSettings, health: Health) -> None:
+    def __init__(self, redis: redis_client.RedisClient, settings: LogicSettings, health: Health) -> None:
         self._redis = redis
         self._settings = settings
         self._health = health
