@@ -1,6 +1,7 @@
-"""Frames of the client protocol, read and written as text. Pure: no I/O, no session, no loop.
+"""Hop 2 of 9: the frames of the client protocol, read and written as text; for comet/session.py. Pure.
 
-A frame that can't be read raises BadRequest, UnknownType or TooLarge, which names the field and the limit.
+No function here does I/O or needs a session or a loop. A frame that can't be read raises BadRequest, UnknownType or
+TooLarge, which names the field and the limit.
 """
 
 from dataclasses import dataclass

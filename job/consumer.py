@@ -1,4 +1,4 @@
-"""Hop 7 of 9: the consumer, one member of the group; from job/kafka.py, to job/dispatcher.py.
+"""Hop 7 of 9: the consumer, what is fetched, decoded and committed; from job/kafka.py, to job/dispatcher.py.
 
 Owns what is fetched and decoded. A record's offset is committed only when the record and all before it in its partition
 are finished: pushed, given up, or parked as a dead letter. So nothing is lost when Job dies, and what was not committed

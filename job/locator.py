@@ -1,8 +1,9 @@
-"""The locator: where rooms and users are, as the registry says. Asked by job/dispatcher.py once a batch.
+"""Hop 8 of 9: the locator, where rooms and users are, as the registry says; for job/dispatcher.py.
 
-One pipeline for the batch's rooms, one for its users. What is known of a room is kept for KEEP_S, which is about as old
-as the registry itself may be (Comet writes its changes a moment later, too); that nobody serves a room is not kept.
-Which nodes live is the fleet's to say; one that the fleet does not know makes the directory look again.
+The dispatcher asks once a batch: one pipeline for the batch's rooms, one for its users. A room's nodes are kept for
+KEEP_S, which is about as old as the registry itself may be (Comet writes its changes a moment later, too). That nobody
+serves a room is not kept. The fleet says which nodes live. A node that the fleet does not know makes the directory look
+again.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Merging: many records, one BroadcastRoom call. Pure.
+"""Hop 8 of 9: merging, many records into one BroadcastRoom call; from job/node_queue.py, to job/comet_client.py. Pure.
 
 A room's records stay in their order: the first is its request's `proto`, the others its `batch`. Further rooms are
 `more` of the first room's request.

@@ -1,7 +1,8 @@
-"""The node queue: the rooms' records that wait for one node, in the order in which each room's must reach it. Pure.
+"""Hop 8 of 9: the node queue, room records that wait for one node; from job/pusher.py, to job/merge.py. Pure.
 
-Takes as many as fit one call, puts them back when it fails, and holds a room that the node could not settle, with all
-that follows in this room, until it is time to try it again. Bounds stand in job/pusher.py.
+Each room's records keep their order. The queue gives as many as fit one call and takes them back when the call fails.
+It holds a room that the node could not settle, with all that follows in this room, until it is time to try it again.
+Bounds stand in job/pusher.py.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""Hop 8 of 9: the pusher, one for each node; from job/dispatcher.py, to comet/push_service.py.
+"""Hop 8 of 9: the pusher, one for each node; from job/dispatcher.py, to job/node_queue.py and job/comet_client.py.
 
 Owns what waits for one node. One call is in flight; what comes meanwhile is merged into the next, so that a busy node
 gets few large calls and an idle one each record at once. A room's records keep their order, also over retries.

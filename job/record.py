@@ -1,7 +1,7 @@
-"""A record on its way through Job: what it asks for, how many still work on it and how it ended. Pure.
+"""Hop 7 of 9: the pending record, decoded and accounted for; from job/consumer.py, to job/dispatcher.py. Pure.
 
-It is made when it comes from Kafka (Hop 7) and finished when the last node that it is for has it or was given up
-(Hop 8); only then may its offset be committed.
+It holds what the record asks for, how many nodes still work on it and how it ended. It is finished when the last of
+these nodes has it or was given up. Only then may its offset be committed.
 """
 
 from collections.abc import Callable, Sequence
