@@ -59,7 +59,7 @@ class GroupMember(LagSource, Protocol):
 
 
 # Takes the member's name and a function that is awaited before partitions are given back. Raises Unavailable.
-Join = Callable[[str, Callable[[], Awaitable[None]]], AbstractAsyncContextManager[GroupMember]]
+JoinGroup = Callable[[str, Callable[[], Awaitable[None]]], AbstractAsyncContextManager[GroupMember]]
 
 
 class Consumer:
@@ -69,7 +69,7 @@ class Consumer:
         self,
         index: int,
         settings: JobSettings,
-        join: Join,
+        join: JoinGroup,
         dispatcher: Dispatcher,
         dead_letters: DeadLetters,
         health: Health,
