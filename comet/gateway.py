@@ -21,7 +21,7 @@ from websockets.http11 import Request
 from comet import memory, metrics, page
 from comet.auth import Auth, Target
 from comet.close_codes import CloseCode
-from comet.config import Settings
+from comet.config import CometSettings
 from comet.context import Context
 from comet.session import Session
 from comet.transport import BUFFERED_BYTES, Transport
@@ -44,7 +44,7 @@ log = logs.get()
 class Gateway:
     """All connections of this node."""
 
-    def __init__(self, settings: Settings, context: Context, auth: Auth, health: Health) -> None:
+    def __init__(self, settings: CometSettings, context: Context, auth: Auth, health: Health) -> None:
         self.max_frame_bytes = settings.max_frame_bytes
         self.outbound_bytes = settings.outbound_bytes
         self.protocol_log = logging.getLogger("websockets.server")

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from comet import frames
-from comet.config import Settings
+from comet.config import CometSettings
 from comet.hub import Hub
 from comet.presence import Presences
 from comet.room import Member, Room
@@ -57,7 +57,7 @@ class Piece(NamedTuple):
 class Join:
     """One session's way into one room."""
 
-    def __init__(self, hub: Hub, presences: Presences, session: Joiner, room_id: str, settings: Settings) -> None:
+    def __init__(self, hub: Hub, presences: Presences, session: Joiner, room_id: str, settings: CometSettings) -> None:
         self._hub = hub
         self._presences = presences
         self._session = session

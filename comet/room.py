@@ -1,5 +1,6 @@
-"""A room on this node: who is in it, where it stands in its log, what waits to be sent. Pure: no I/O and no loop.
+"""Hop 4 of 9: a room on this node, its members and its order; from comet/hub.py, to comet/outbound.py. Pure.
 
+It holds the room's members, its position in its log and the bursts to send. It does no I/O and needs no loop.
 `offer` is where a room's order is kept: a burst at the next seq is accepted, one at or below the last is a duplicate,
 one above it is held until the hole below it is filled. The newest accepted bursts stay in a small ring, so that most
 joins and resumes need not ask Redis.

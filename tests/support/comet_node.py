@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from comet.app import Comet
-from comet.config import Settings
+from comet.config import CometSettings
 from common.lifecycle import StopRequest
 from protos import comet_pb2_grpc
 from testbed.ports import free_port
@@ -58,7 +58,7 @@ class CometNode:
             "forward_url": "http://127.0.0.1:1",  # nobody is there
             "drain_seconds": 0.05,
         }
-        self.settings: Settings = comet_settings(**{**defaults, **chosen})
+        self.settings: CometSettings = comet_settings(**{**defaults, **chosen})
         self._stop = StopRequest()
         self._task: asyncio.Task[None] | None = None
         self._channel: Any = None

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from comet import frames
-from comet.config import Settings
+from comet.config import CometSettings
 from common.errors import ChatError
 from tests.support.comet_node import Client, CometNode
 from tests.support.documented import DOCS
@@ -144,6 +144,6 @@ async def test_every_setting_has_the_default_that_is_told() -> None:
     told = re.findall(r"`COMET_([A-Z_]+)` \((\d+)\)", TEXT)
     told += re.findall(r"`COMET_([A-Z_]+)`, (\d+)\b", TEXT)
     assert len(told) > 10
-    assert [name for name, value in told if Settings.model_fields[name.lower()].default != int(value)] == []
+    assert [name for name, value in told if CometSettings.model_fields[name.lower()].default != int(value)] == []
     named = set(re.findall(r"`COMET_([A-Z_]+)`", TEXT))
-    assert {name.lower() for name in named} <= set(Settings.model_fields)
+    assert {name.lower() for name in named} <= set(CometSettings.model_fields)

@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from comet import frames
 from common import redis_client
-from common.store import Limits, Store
+from common.store import Store, StoreLimits
 from protos.comet_pb2 import BroadcastReq, BroadcastRoomReply, BroadcastRoomReq, PushMsgReq, RoomsReq
 from protos.protocol_pb2 import Proto
 from testbed.redis_server import RedisServer
@@ -49,7 +49,7 @@ async def say(client: Client, *contents: str) -> dict[str, Any]:
 async def stored(redis_url: str, first_seq: int, count: int, room: str = ROOM) -> Proto:
     """Return what Job pushes for some messages of the log."""
     redis = redis_client.connect(redis_url)
-    read = await Store(redis, Limits()).read(room, first_seq, count)
+    read = await Store(redis, StoreLimits()).read(room, first_seq, count)
     await redis.aclose()
     body = frames.server_messages(orjson.dumps(room), read.log.epoch, read.messages).decode()
     return Proto(ver=1, op=4, body=body, epoch=read.log.epoch, first_seq=first_seq, count=count)

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from chatroom.up.guard import Guard
 from common import ids, keys, redis_client
 from common.envelope import User
-from common.store import Limits, Store
+from common.store import Store, StoreLimits
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
 from testbed.ports import free_port
@@ -147,7 +147,7 @@ async def ground(guard: Guard, tmp_path: Path, redis_url: str) -> AsyncIterator[
     """All but the nodes."""
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(aclosing(redis_client.connect(redis_url)))
-        store = Store(redis, Limits(shards=SHARDS))
+        store = Store(redis, StoreLimits(shards=SHARDS))
         running = asyncio.create_task(store.run())
         logic = await stack.enter_async_context(serving(LogicStandin()))
         yield Ground(guard, tmp_path, redis_url, redis, Writer(store), logic)

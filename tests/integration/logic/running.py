@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from common.lifecycle import StopRequest
 from logic import app
-from logic.config import Settings
+from logic.config import LogicSettings
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import PARTITIONS, KafkaServer
 from testbed.ports import free_port
@@ -35,7 +35,7 @@ class Answer:
 class Logic:
     """A running Logic, as its clients see it."""
 
-    def __init__(self, settings: Settings, stop: StopRequest, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: LogicSettings, stop: StopRequest, session: aiohttp.ClientSession) -> None:
         self.settings = settings
         self.stop = stop
         self.session = session
@@ -82,9 +82,9 @@ async def until(true: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) -> Settings:
+def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) -> LogicSettings:
     """Return the settings that suit the servers; `changes` by the names in the environment."""
-    return Settings.load(
+    return LogicSettings.load(
         [],
         {
             **kafka.settings,
@@ -101,7 +101,7 @@ def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) 
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Logic]:
+async def running(settings: LogicSettings, *, ready: bool = True) -> AsyncIterator[Logic]:
     """Run Logic while inside; on the way out it drains."""
     stop = StopRequest()
     base = f"http://127.0.0.1:{settings.http_bind_port}"

@@ -1,4 +1,4 @@
-"""logic/lane.py with a broker that the test commands: order, what a failure takes with it, what a hang does."""
+"""The partition queue with a broker that the test commands: order, what a failure takes with it, what a hang does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from common.errors import ChatError, Overloaded, TooLarge, Unavailable
-from logic.lane import RECORD_OVERHEAD_BYTES, Lane, Load
-from logic.push_messages import Record
+from logic.partition_queue import RECORD_OVERHEAD_BYTES, PartitionQueue, QueueLoad
+from logic.push_messages import ProducerRecord
 
 KEY = b"room"
 
 
-def _records(*values: str) -> list[Record]:
-    return [Record(KEY, value.encode()) for value in values]
+def _records(*values: str) -> list[ProducerRecord]:
+    return [ProducerRecord(KEY, value.encode()) for value in values]
 
 
 class FakeBroker:
@@ -26,7 +26,7 @@ class FakeBroker:
         self.refuse: ChatError | None = None
         self.faults: list[BaseException] = []
 
-    async def write(self, partition: int, records: Sequence[Record]) -> asyncio.Future[object]:
+    async def write(self, partition: int, records: Sequence[ProducerRecord]) -> asyncio.Future[object]:
         """Note the batch."""
         assert partition == 3
         if self.refuse is not None:
@@ -51,24 +51,24 @@ class FakeBroker:
 
 
 class LaneUnderTest:
-    """A running lane."""
+    """A running queue."""
 
     def __init__(self, batch_bytes: int = 10_000, timeout_s: float = 30.0) -> None:
         self.broker = FakeBroker()
-        self.load = Load()
-        self.lane = Lane(3, self.broker, self.load, batch_bytes=batch_bytes, timeout_s=timeout_s)
+        self.load = QueueLoad()
+        self.queue = PartitionQueue(3, self.broker, self.load, batch_bytes=batch_bytes, timeout_s=timeout_s)
 
 
 @pytest.fixture
 async def under_test() -> AsyncIterator[LaneUnderTest]:
-    """A lane with a patient timeout."""
+    """A queue with a patient timeout."""
     it = LaneUnderTest()
     async for one in _running(it):
         yield one
 
 
 async def _running(it: LaneUnderTest) -> AsyncIterator[LaneUnderTest]:
-    running = asyncio.ensure_future(it.lane.run())
+    running = asyncio.ensure_future(it.queue.run())
     yield it
     running.cancel()
     await asyncio.wait([running])
@@ -76,10 +76,10 @@ async def _running(it: LaneUnderTest) -> AsyncIterator[LaneUnderTest]:
 
 async def test_what_arrives_while_a_batch_is_in_flight_is_the_next_in_order(under_test: LaneUnderTest) -> None:
     """One batch at a time, the records in the order of the calls."""
-    lane, broker = under_test.lane, under_test.broker
-    first = lane.submit(_records("1"))
+    queue, broker = under_test.queue, under_test.broker
+    first = queue.submit(_records("1"))
     flight = await broker.batch(0)
-    rest = [lane.submit(_records("2", "3")), lane.submit(_records("4"))]
+    rest = [queue.submit(_records("2", "3")), queue.submit(_records("4"))]
     assert under_test.load.waiting_bytes == 4 * (len(KEY) + 1 + RECORD_OVERHEAD_BYTES)
     flight.set_result(None)
     (await broker.batch(1)).set_result(None)
@@ -87,20 +87,20 @@ async def test_what_arrives_while_a_batch_is_in_flight_is_the_next_in_order(unde
     assert broker.batches == [["1"], ["2", "3", "4"]]
     assert [(one.acknowledged, one.fault) for one in outcomes] == [(1, None), (2, None), (1, None)]
     assert under_test.load.waiting_bytes == 0
-    await lane.drain()
+    await queue.drain()
 
 
 async def test_with_a_failed_batch_all_behind_it_fail_and_what_comes_later_is_tried(under_test: LaneUnderTest) -> None:
     """So nothing overtakes what failed."""
-    lane, broker = under_test.lane, under_test.broker
-    first = lane.submit(_records("1"))
+    queue, broker = under_test.queue, under_test.broker
+    first = queue.submit(_records("1"))
     flight = await broker.batch(0)
-    second = lane.submit(_records("2"))
+    second = queue.submit(_records("2"))
     flight.set_exception(OSError("gone"))
     outcomes = [await first, await second]
     assert [one.acknowledged for one in outcomes] == [0, 0]
     assert all(one.fault is not None and one.fault.retriable for one in outcomes)
-    third = lane.submit(_records("1"))
+    third = queue.submit(_records("1"))
     (await broker.batch(1)).set_result(None)
     assert (await third).acknowledged == 1
     assert broker.batches == [["1"], ["1"]]
@@ -110,7 +110,7 @@ async def test_with_a_failed_batch_all_behind_it_fail_and_what_comes_later_is_tr
 async def test_a_refusal_to_write_fails_what_was_to_be_written(under_test: LaneUnderTest) -> None:
     """With the broker's own words."""
     under_test.broker.refuse = Unavailable("no leader")
-    outcome = await under_test.lane.submit(_records("1"))
+    outcome = await under_test.queue.submit(_records("1"))
     assert (outcome.acknowledged, outcome.fault) == (0, under_test.broker.refuse)
     assert under_test.broker.faults == []
 
@@ -119,7 +119,7 @@ async def test_a_call_larger_than_a_batch_is_acknowledged_as_far_as_it_came() ->
     """The first records of a call may be in Kafka although a later batch of it failed."""
     size = len(KEY) + 1 + RECORD_OVERHEAD_BYTES
     async for it in _running(LaneUnderTest(batch_bytes=2 * size)):
-        call = it.lane.submit(_records("1", "2", "3", "4", "5"))
+        call = it.queue.submit(_records("1", "2", "3", "4", "5"))
         (await it.broker.batch(0)).set_result(None)
         (await it.broker.batch(1)).set_exception(OSError("gone"))
         outcome = await call
@@ -129,22 +129,22 @@ async def test_a_call_larger_than_a_batch_is_acknowledged_as_far_as_it_came() ->
         assert it.load.waiting_bytes == 0
 
 
-async def test_a_batch_that_hangs_is_given_up_and_blocks_the_lane_until_it_is_settled() -> None:
+async def test_a_batch_that_hangs_is_given_up_and_blocks_the_queue_until_it_is_settled() -> None:
     """At most one batch hangs; nothing enters behind it; then all goes on."""
     async for it in _running(LaneUnderTest(timeout_s=0.05)):
-        lane, broker = it.lane, it.broker
-        first = await lane.submit(_records("1"))
+        queue, broker = it.queue, it.broker
+        first = await queue.submit(_records("1"))
         assert isinstance(first.fault, Unavailable)
-        assert lane.stuck is not None
-        await lane.drain()  # nobody waits for anything
-        second = await lane.submit(_records("2"))
-        assert second.fault is lane.stuck
+        assert queue.stuck is not None
+        await queue.drain()  # nobody waits for anything
+        second = await queue.submit(_records("2"))
+        assert second.fault is queue.stuck
         assert len(broker.batches) == 1
         broker.futures[0].set_result(None)
-        third = lane.submit(_records("3"))
-        while third.done():  # until the lane has noticed
+        third = queue.submit(_records("3"))
+        while third.done():  # until the queue has noticed
             await asyncio.sleep(0)
-            third = lane.submit(_records("3"))
+            third = queue.submit(_records("3"))
         (await broker.batch(1)).set_result(None)
         assert (await third).acknowledged == 1
         assert broker.batches == [["1"], ["3"]]
@@ -153,9 +153,9 @@ async def test_a_batch_that_hangs_is_given_up_and_blocks_the_lane_until_it_is_se
 async def test_a_hanging_batch_that_fails_after_all_is_told_to_the_broker() -> None:
     """It may have to be mended."""
     async for it in _running(LaneUnderTest(timeout_s=0.02)):
-        await it.lane.submit(_records("1"))
+        await it.queue.submit(_records("1"))
         it.broker.futures[0].set_exception(OSError("gone"))
-        while it.lane.stuck is not None:
+        while it.queue.stuck is not None:
             await asyncio.sleep(0)
         assert [str(error) for error in it.broker.faults] == ["gone"]
 
@@ -164,7 +164,7 @@ async def test_what_waits_longer_than_the_timeout_is_failed_with_all_behind_it()
     """A Kafka that is slow but alive must not make senders wait without end."""
     size = len(KEY) + 1 + RECORD_OVERHEAD_BYTES
     async for it in _running(LaneUnderTest(batch_bytes=size, timeout_s=0.3)):
-        calls = [it.lane.submit(_records(str(number))) for number in range(3)]
+        calls = [it.queue.submit(_records(str(number))) for number in range(3)]
         flight = await it.broker.batch(0)
         await asyncio.sleep(0.2)  # the clock is what is tested
         flight.set_result(None)
@@ -179,14 +179,14 @@ async def test_what_waits_longer_than_the_timeout_is_failed_with_all_behind_it()
 async def test_a_batch_too_large_for_the_broker_is_tried_smaller_and_a_record_alone_is_refused() -> None:
     """What can go goes; what never can is told so."""
     async for it in _running(LaneUnderTest(batch_bytes=300)):
-        lane, broker = it.lane, it.broker
-        call = lane.submit(_records("1", "2", "3"))
+        queue, broker = it.queue, it.broker
+        call = queue.submit(_records("1", "2", "3"))
         (await broker.batch(0)).set_exception(MemoryError())
         outcome = await call
         assert outcome.acknowledged == 0
         assert outcome.fault is not None
         assert outcome.fault.retriable
-        call = lane.submit(_records("1", "2", "3"))
+        call = queue.submit(_records("1", "2", "3"))
         (await broker.batch(1)).set_result(None)
         (await broker.batch(2)).set_exception(MemoryError())
         outcome = await call
@@ -197,8 +197,8 @@ async def test_a_batch_too_large_for_the_broker_is_tried_smaller_and_a_record_al
 
 async def test_whoever_stopped_waiting_changes_nothing_for_the_others(under_test: LaneUnderTest) -> None:
     """A cancelled request's records go their way."""
-    lane, broker = under_test.lane, under_test.broker
-    gone, stays = lane.submit(_records("1")), lane.submit(_records("2"))
+    queue, broker = under_test.queue, under_test.broker
+    gone, stays = queue.submit(_records("1")), queue.submit(_records("2"))
     gone.cancel()
     (await broker.batch(0)).set_result(None)
     assert (await stays).acknowledged == 1
@@ -208,11 +208,11 @@ async def test_whoever_stopped_waiting_changes_nothing_for_the_others(under_test
 async def test_a_linger_lets_others_share_the_batch() -> None:
     """With a linger, records of several turns of the loop make one batch."""
     it = LaneUnderTest()
-    running = asyncio.ensure_future(it.lane.run(linger_s=0.05))
-    calls = [it.lane.submit(_records("1"))]
+    running = asyncio.ensure_future(it.queue.run(linger_s=0.05))
+    calls = [it.queue.submit(_records("1"))]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    calls.append(it.lane.submit(_records("2")))
+    calls.append(it.queue.submit(_records("2")))
     (await it.broker.batch(0)).set_result(None)
     assert [(await one).acknowledged for one in calls] == [1, 1]
     assert it.broker.batches == [["1", "2"]]

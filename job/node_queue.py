@@ -1,7 +1,8 @@
-"""A lane: the rooms' records that wait for one node, in the order in which each room's must reach it. Pure.
+"""Hop 8 of 9: the node queue, room records that wait for one node; from job/pusher.py, to job/merge.py. Pure.
 
-Takes as many as fit one call, puts them back when it fails, and holds a room that the node could not settle, with all
-that follows in this room, until it is time to try it again. Bounds stand in job/pusher.py.
+Each room's records keep their order. The queue gives as many as fit one call and takes them back when the call fails.
+It holds a room that the node could not settle, with all that follows in this room, until it is time to try it again.
+Bounds stand in job/pusher.py.
 """
 
 from collections import deque
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from common.backoff import Backoff
-from job.record import ABANDONED, PUSHED, REFUSED, Record
+from job.record import ABANDONED, PUSHED, REFUSED, PendingRecord
 
 # gRPC refuses a message past 4 MB, and a node is to yield between calls; a record larger than this travels alone.
 MAX_BYTES: Final = 1024 * 1024
@@ -23,27 +24,27 @@ class _Hold:
 
     since: float
     ready_at: float = 0.0
-    records: list[Record] = field(default_factory=list)  # empty while they are being tried again
+    records: list[PendingRecord] = field(default_factory=list)  # empty while they are being tried again
     backoff: Backoff = field(default_factory=lambda: Backoff(0.05, 1.0))
 
 
-class Outcome(NamedTuple):
+class Unsettled(NamedTuple):
     """What a reply left open."""
 
-    late: list[Record]  # abandoned, as their rooms were tried for too long
+    late: list[PendingRecord]  # abandoned, as their rooms were tried for too long
     unclear: int  # so many come again in smaller calls
 
 
-NOTHING: Final = Outcome([], 0)
+NOTHING: Final = Unsettled([], 0)
 
 
-class Lane:
+class NodeQueue:
     """What waits for one node. Times are seconds of a monotonic clock."""
 
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s  # how long a room may be held
-        self._waiting: deque[Record] = deque()
-        self._flying: list[Record] = []  # taken, and neither settled nor put back
+        self._waiting: deque[PendingRecord] = deque()
+        self._flying: list[PendingRecord] = []  # taken, and neither settled nor put back
         self._holds: dict[str, _Hold] = {}
 
     @property
@@ -51,7 +52,7 @@ class Lane:
         """How many records can be taken now, or will turn out to belong to held rooms."""
         return len(self._waiting)
 
-    def put(self, record: Record) -> None:
+    def put(self, record: PendingRecord) -> None:
         """Add a record behind all others."""
         self._waiting.append(record)
 
@@ -66,9 +67,9 @@ class Lane:
                 self._waiting.extendleft(reversed(hold.records))
                 hold.records = []
 
-    def take(self, most: int) -> list[Record]:
+    def take(self, most: int) -> list[PendingRecord]:
         """Return what fits one call, at most so many; nothing if all that waits belongs to held rooms."""
-        taken: list[Record] = []
+        taken: list[PendingRecord] = []
         self._flying = taken
         waiting, size_bytes = self._waiting, 0
         while waiting and len(taken) < most:
@@ -87,14 +88,14 @@ class Lane:
         self._waiting.extendleft(reversed(self._flying))
         self._flying = []
 
-    def give_up(self) -> list[Record]:
+    def give_up(self) -> list[PendingRecord]:
         """Return what was taken last, for the caller to settle; what held their rooms up is settled with them."""
         flying, self._flying = self._flying, []
         for record in flying:
             self._holds.pop(record.room, None)
         return flying
 
-    def settle(self, retry: Collection[str], refused: Collection[str], now: float) -> Outcome:
+    def settle(self, retry: Collection[str], refused: Collection[str], now: float) -> Unsettled:
         """Settle what was taken last: all is pushed, but for the rooms to try again and those refused.
 
         Of a refused room with several records it is not known which one is to blame: they come again, in smaller calls.
@@ -104,8 +105,8 @@ class Lane:
             for record in flying:
                 record.settle(PUSHED)
             return NOTHING
-        late: list[Record] = []
-        unclear: list[Record] = []
+        late: list[PendingRecord] = []
+        unclear: list[PendingRecord] = []
         for room, records in _by_room(flying).items():
             if room in retry:
                 late += self._hold(room, records, now)
@@ -117,9 +118,9 @@ class Lane:
             for record in records:
                 record.settle(REFUSED if room in refused else PUSHED)
         self._waiting.extendleft(reversed(unclear))
-        return Outcome(late, len(unclear))
+        return Unsettled(late, len(unclear))
 
-    def _hold(self, room: str, records: list[Record], now: float) -> list[Record]:
+    def _hold(self, room: str, records: list[PendingRecord], now: float) -> list[PendingRecord]:
         hold = self._holds.setdefault(room, _Hold(now))
         if now - hold.since < self._deadline_s:
             hold.records = records
@@ -130,7 +131,7 @@ class Lane:
             record.settle(ABANDONED)
         return records
 
-    def drop(self) -> list[Record]:
+    def drop(self) -> list[PendingRecord]:
         """Return all records, however they wait, and forget them."""
         held = [record for hold in self._holds.values() for record in hold.records]
         dropped = [*self._flying, *held, *self._waiting]
@@ -140,8 +141,8 @@ class Lane:
         return dropped
 
 
-def _by_room(records: list[Record]) -> dict[str, list[Record]]:
-    rooms: dict[str, list[Record]] = {}
+def _by_room(records: list[PendingRecord]) -> dict[str, list[PendingRecord]]:
+    rooms: dict[str, list[PendingRecord]] = {}
     for record in records:
         rooms.setdefault(record.room, []).append(record)
     return rooms

@@ -1,8 +1,9 @@
-"""Routes: where rooms and users are, as the registry says. Asked by job/dispatcher.py once a batch.
+"""Hop 8 of 9: the locator, where rooms and users are, as the registry says; for job/dispatcher.py.
 
-One pipeline for the batch's rooms, one for its users. What is known of a room is kept for KEEP_S, which is about as old
-as the registry itself may be (Comet writes its changes a moment later, too); that nobody serves a room is not kept.
-Which nodes live is the fleet's to say; one that the fleet does not know makes the directory look again.
+The dispatcher asks once a batch: one pipeline for the batch's rooms, one for its users. A room's nodes are kept for
+KEEP_S, which is about as old as the registry itself may be (Comet writes its changes a moment later, too). That nobody
+serves a room is not kept. The fleet says which nodes live. A node that the fleet does not know makes the directory look
+again.
 """
 
 import time
@@ -14,7 +15,7 @@ from common.registry import Registry
 from job.directory import Directory
 from job.fleet import Fleet
 from job.pusher import Pusher
-from job.record import BROADCAST, PUSH, ROOM, Record
+from job.record import BROADCAST, PUSH, ROOM, PendingRecord
 
 KEEP_S: Final = 0.2
 PIPELINE: Final = 500  # questions in one: a PUSH may name a hundred thousand users
@@ -27,7 +28,7 @@ class Found(NamedTuple):
     users: dict[str, list[Pusher]]
 
 
-class Routes:
+class Locator:
     """Where rooms and users are."""
 
     def __init__(self, registry: Registry, directory: Directory, fleet: Fleet) -> None:
@@ -37,7 +38,7 @@ class Routes:
         self._kept: dict[str, list[str]] = {}  # the incarnations that serve the rooms asked for lately
         self._kept_until = 0.0
 
-    async def find(self, records: list[Record]) -> Found | None:
+    async def find(self, records: list[PendingRecord]) -> Found | None:
         """Return where the records' rooms and users are; None where that can't be known.
 
         It holds until the caller awaits the next time.

@@ -1,11 +1,11 @@
-"""Hop 6 of 9: a lane, the order in which records enter one partition; from logic/producer.py, to logic/kafka.py.
+"""Hop 6 of 9: the partition queue, a partition's order of records; from logic/producer.py, to logic/kafka.py.
 
 One record batch is in flight; what arrives meanwhile is the next. Records enter Kafka in the order of the calls of
 `submit`, and none overtakes one that failed: with a failed batch everything that waits behind it is failed too, and its
 senders may try again. A batch that Kafka neither takes nor refuses in time is given up towards its senders, but not
-forgotten: until it is settled the lane refuses everything, so that at most one batch a partition hangs.
+forgotten: until it is settled the queue refuses everything, so that at most one batch a partition hangs.
 
-When full (`produce_queue_bytes` over all lanes): the producer refuses the newest with Overloaded before it comes here.
+When full (`produce_queue_bytes` over all queues): the producer refuses the newest with Overloaded before it comes here.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from typing import Protocol
 
 from common.errors import ChatError, TooLarge, Unavailable
 from logic.metrics import PRODUCE_SECONDS
-from logic.push_messages import Record
+from logic.push_messages import ProducerRecord
 
 RECORD_OVERHEAD_BYTES = 64  # what a record adds to its key and value, and some more
 
 
 class Broker(Protocol):
-    """What a lane needs of Kafka."""
+    """What a partition queue needs of Kafka."""
 
-    async def write(self, partition: int, records: Sequence[Record]) -> asyncio.Future[object]:
+    async def write(self, partition: int, records: Sequence[ProducerRecord]) -> asyncio.Future[object]:
         """Begin to write a record batch; the future is done when all replicas have it. Raises ChatError."""
 
     def fault_of(self, error: BaseException) -> ChatError:
@@ -34,7 +34,7 @@ class Broker(Protocol):
 
 
 @dataclass(slots=True, frozen=True)
-class Outcome:
+class ProduceResult:
     """How many records, from the first on, Kafka has; and why not the rest."""
 
     acknowledged: int
@@ -42,8 +42,8 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Load:
-    """Bytes that wait in all lanes."""
+class QueueLoad:
+    """Bytes that wait in all partition queues."""
 
     waiting_bytes: int = 0
 
@@ -53,7 +53,7 @@ class _Chunk:
 
     __slots__ = ("acknowledged", "asked_at", "future", "records", "size_bytes", "taken")
 
-    def __init__(self, records: Sequence[Record], future: asyncio.Future[Outcome]) -> None:
+    def __init__(self, records: Sequence[ProducerRecord], future: asyncio.Future[ProduceResult]) -> None:
         self.records = records
         self.future = future
         self.size_bytes = sum(map(size_of, records))
@@ -61,15 +61,15 @@ class _Chunk:
         self.taken = self.acknowledged = 0
 
 
-def size_of(record: Record) -> int:
+def size_of(record: ProducerRecord) -> int:
     """Return how much of a batch a record takes, in bytes."""
     return len(record.key) + len(record.value) + RECORD_OVERHEAD_BYTES
 
 
-class Lane:
+class PartitionQueue:
     """One partition."""
 
-    def __init__(self, partition: int, broker: Broker, load: Load, *, batch_bytes: int, timeout_s: float) -> None:
+    def __init__(self, partition: int, broker: Broker, load: QueueLoad, *, batch_bytes: int, timeout_s: float) -> None:
         self.partition = partition
         self._broker = broker
         self._load = load
@@ -81,11 +81,11 @@ class Lane:
         self._idle.set()
         self.stuck: Unavailable | None = None  # why nothing may enter now
 
-    def submit(self, records: Sequence[Record]) -> asyncio.Future[Outcome]:
+    def submit(self, records: Sequence[ProducerRecord]) -> asyncio.Future[ProduceResult]:
         """Queue records behind all that were submitted before. The future never raises."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[ProduceResult] = asyncio.get_running_loop().create_future()
         if self.stuck is not None:
-            future.set_result(Outcome(0, self.stuck))
+            future.set_result(ProduceResult(0, self.stuck))
             return future
         chunk = _Chunk(records, future)
         self._load.waiting_bytes += chunk.size_bytes
@@ -113,9 +113,9 @@ class Lane:
                     await self._write(*self._take())
             self._idle.set()
 
-    def _take(self) -> tuple[list[Record], list[tuple[_Chunk, int]]]:
+    def _take(self) -> tuple[list[ProducerRecord], list[tuple[_Chunk, int]]]:
         """Return the next batch, and how many of its records are whose."""
-        records: list[Record] = []
+        records: list[ProducerRecord] = []
         shares: list[tuple[_Chunk, int]] = []
         room_bytes = self._batch_bytes
         for chunk in self._queue:
@@ -133,7 +133,7 @@ class Lane:
             self._queue.popleft()
         return records, shares
 
-    async def _write(self, records: list[Record], shares: list[tuple[_Chunk, int]]) -> None:
+    async def _write(self, records: list[ProducerRecord], shares: list[tuple[_Chunk, int]]) -> None:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         try:
             async with asyncio.timeout_at(deadline):
@@ -172,7 +172,7 @@ class Lane:
     def _settle(self, chunk: _Chunk, fault: ChatError | None) -> None:
         self._load.waiting_bytes -= chunk.size_bytes
         if not chunk.future.done():  # who asked may be gone
-            chunk.future.set_result(Outcome(chunk.acknowledged, fault))
+            chunk.future.set_result(ProduceResult(chunk.acknowledged, fault))
 
     async def _outlast(self, written: asyncio.Future[object], shares: list[tuple[_Chunk, int]]) -> None:
         """Give the batch up towards its senders and wait for what becomes of it, however long that takes."""
