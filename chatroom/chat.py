@@ -6,9 +6,9 @@ import sys
 import click
 
 from chatroom import options
-from chatroom.client import ChatClient
 from chatroom.entering import new_client
 from chatroom.running import Fault, run
+from chatroom_client import ChatClient
 from common import ids
 from common.errors import BadRequest
 

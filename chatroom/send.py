@@ -14,10 +14,9 @@ from typing import Any, Final
 import click
 
 from chatroom import options, text
-from chatroom.client import Ack, ChatClient
 from chatroom.entering import entered, new_client
 from chatroom.running import Fault, run
-from common.errors import ChatError
+from chatroom_client import Ack, ChatClient, ChatError
 
 TIMEOUT_S: Final = 30.0
 READ_BYTES: Final = 65_536

@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 import click
 
 from chatroom import options, text
-from chatroom.client import ChatClient, Event, Message, Position, Reconnecting, Removed
 from chatroom.entering import entered, new_client
 from chatroom.running import Fault, run
-from common.errors import ChatError
+from chatroom_client import ChatClient, ChatError, Event, Message, Position, Reconnecting, Removed
 
 Show: TypeAlias = Callable[[Event], str | None]
 

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from chatroom.bench.kafka_server import PARTITIONS
 from chatroom.bench.lab import Pipeline
 from chatroom.bench.ledger import Acked, Books, Received, Room, Stored, audit
-from chatroom.client import ChatClient
 from chatroom.ports import LOOPBACK
+from chatroom_client import ChatClient
 from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 from chatroom.bench.redis_server import RedisServer
-from chatroom.client import ChatClient
 from chatroom.guard import Guard
 from chatroom.terminal.app import ChatApp
+from chatroom_client import ChatClient
 from tests.support.comet_program import CometProgram
 from tests.support.eventually import eventually
 

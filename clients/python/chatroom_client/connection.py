@@ -21,8 +21,7 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from chatroom.client_types import FINAL_CODES, Disconnected
-from common.errors import reason_of
+from chatroom_client.errors import FINAL_CODES, Disconnected
 
 ABNORMAL: Final = 1006
 STEADY_S: Final = 5.0  # a connection that lived so long was a good one: the next loss begins at the shortest wait
@@ -141,7 +140,7 @@ class Link:
         except ConnectionClosed as e:
             return _how(e)
         except (OSError, TimeoutError, WebSocketException) as e:
-            return ABNORMAL, reason_of(e)
+            return ABNORMAL, str(e) or ("no answer in time" if isinstance(e, TimeoutError) else type(e).__name__)
         finally:
             self._connection = self._outgoing = None
 

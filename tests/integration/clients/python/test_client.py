@@ -12,18 +12,21 @@ from typing import Any
 import pytest
 
 from chatroom.bench.free_ports import free_port
-from chatroom.client import (
+from chatroom_client import (
+    BadRequest,
     ChatClient,
+    ChatError,
     Connected,
     Disconnected,
     Event,
+    Forbidden,
     Hole,
     Message,
     Position,
     Reconnecting,
     System,
+    TooLarge,
 )
-from common.errors import BadRequest, ChatError, Forbidden, TooLarge
 from tests.support.scripted_server import Peer, ScriptedServer, scripted_server
 
 TIMEOUT_S = 10.0

@@ -3,8 +3,8 @@
 Owns who waits for a `joined`. A room in which a message is missing is joined again after a pause. Who joins
 is told when the room is live, or why it never will be.
 
-Neighbours: `client.py` brings the frames and tells of connections; `client_room.py` knows what they mean for one room;
-`client_leaves.py` leaves rooms.
+Neighbours: `client.py` brings the frames and tells of connections; `room.py` knows what they mean for one room;
+`leaves.py` leaves rooms.
 """
 
 import asyncio
@@ -12,23 +12,22 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from chatroom.client_events import EventQueue
-from chatroom.client_leaves import Leaves
-from chatroom.client_link import Link
-from chatroom.client_pause import Pause
-from chatroom.client_room import RoomView, without_position
-from chatroom.client_types import Event, Joined, Removed
-from common import ids
-from common.errors import ChatError, Forbidden, Internal
-from common.positions import Position
+from chatroom_client.connection import Link
+from chatroom_client.errors import ChatError, Forbidden, Internal
+from chatroom_client.events import EventQueue
+from chatroom_client.leaves import Leaves
+from chatroom_client.pause import Pause
+from chatroom_client.refs import Refs
+from chatroom_client.room import RoomView, without_position
+from chatroom_client.types import Event, Joined, Position, Removed
 
-log = logging.getLogger("chatroom.client")
+log = logging.getLogger("chatroom_client")
 
 
 class Joins:
     """The rooms of one client."""
 
-    def __init__(self, link: Link, events: EventQueue, pause: Pause, refs: ids.Refs) -> None:
+    def __init__(self, link: Link, events: EventQueue, pause: Pause, refs: Refs) -> None:
         self._link = link
         self._events = events
         self._pause = pause

@@ -1,30 +1,30 @@
-"""What the Python client hands out: events, answers and its one error. No behaviour.
+"""What the Python client hands out: events and answers. No behaviour.
 
-Neighbours: `client.py` yields the events, `client_room.py` makes them from frames.
+Neighbours: `client.py` yields the events, `room.py` makes them from frames.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
-
-from common.envelope import User
-from common.positions import Position
-
-CLOSED_BY_US: Final = 1000
-# On these a client must not come back by itself (docs/client-guide.md): policy, frame too big, rate limited too long,
-# replaced or kicked.
-FINAL_CODES: Final = frozenset({1008, 1009, 4002, 4003})
+from typing import Literal, TypeAlias
 
 
-class Disconnected(Exception):
-    """The connection is gone for good: the server does not want this client back, or its owner closed it.
+@dataclass(slots=True, frozen=True)
+class User:
+    """A user as the server knows it: a stable id and the name to show."""
 
-    `code` is the WebSocket close code (1000: closed by its owner), or the HTTP status of a refused handshake.
+    id: str
+    username: str
+
+
+@dataclass(slots=True, frozen=True, order=True)
+class Position:
+    """A place in a room's log, directly behind the message `seq` of `epoch`.
+
+    `seq` counts the room's messages without gaps. The server opens a new, larger epoch when it may have lost the end
+    of the log, so a position in a later epoch is the larger one whatever its `seq`.
     """
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"disconnected for good: {code} {reason}".rstrip())
-        self.code = code
-        self.reason = reason
+    epoch: int
+    seq: int
 
 
 @dataclass(slots=True, frozen=True)

@@ -2,7 +2,7 @@
 
 import random
 
-from chatroom.client_link import Waits, parse
+from chatroom_client.connection import Waits, parse
 
 
 class Highest(random.Random):

@@ -10,12 +10,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from chatroom.client_link import Link
-from chatroom.client_pause import Pause
-from chatroom.client_room import older_messages
-from chatroom.client_types import History
-from common import ids
-from common.errors import ChatError, Internal
+from chatroom_client.connection import Link
+from chatroom_client.errors import ChatError, Internal
+from chatroom_client.pause import Pause
+from chatroom_client.refs import Refs
+from chatroom_client.room import older_messages
+from chatroom_client.types import History
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +30,7 @@ class Question:
 class Histories:
     """The questions of one client, by ref, in the order of asking."""
 
-    def __init__(self, link: Link, pause: Pause, refs: ids.Refs) -> None:
+    def __init__(self, link: Link, pause: Pause, refs: Refs) -> None:
         self._link = link
         self._pause = pause
         self._refs = refs

@@ -10,9 +10,8 @@ import jwt
 import pytest
 
 from chatroom.bench.redis_server import RedisServer
-from chatroom.client import Ack, ChatClient, Disconnected, Hole, Message, Position, Presence
 from chatroom.guard import Guard
-from common.errors import TooLarge
+from chatroom_client import Ack, ChatClient, Disconnected, Hole, Message, Position, Presence, TooLarge
 from tests.support.comet_program import CometProgram
 
 TIMEOUT_S = 30.0

@@ -3,7 +3,7 @@
 Past the limit whoever sends waits. A message is sent while its room is joined, again on each new connection, and again
 after a pause where the server refused it for the moment.
 
-Neighbours: `client.py` brings the frames and tells of connections; `client_joins.py` knows which rooms are joined.
+Neighbours: `client.py` brings the frames and tells of connections; `rooms.py` knows which rooms are joined.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chatroom.client_joins import Joins
-from chatroom.client_link import Link
-from chatroom.client_pause import Pause
-from chatroom.client_types import Ack
-from common.errors import ChatError, Internal
+from chatroom_client.connection import Link
+from chatroom_client.errors import ChatError, Internal
+from chatroom_client.pause import Pause
+from chatroom_client.rooms import Joins
+from chatroom_client.types import Ack
 
 INTERNAL_TRIES: Final = 5  # a fault of the server's may be one of this very message
 

@@ -6,8 +6,7 @@ Neighbours: `client.py` puts events in as frames come; whoever iterates over the
 import asyncio
 from collections import deque
 
-from chatroom.client_types import Event, Hole, Message
-from common.positions import Position
+from chatroom_client.types import Event, Hole, Message, Position
 
 
 class EventQueue:

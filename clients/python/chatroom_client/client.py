@@ -5,13 +5,13 @@
         async for event in chat:                          # Message, Hole, Presence, System, Connected, Reconnecting
             ...
 
-Connections come and go: after each loss the client connects again (client_link.py), joins its rooms where it stood
-(client_joins.py) and sends again what was not acked (client_unacked.py), with the same `ref`, which the server stores
+Connections come and go: after each loss the client connects again (connection.py), joins its rooms where it stood
+(rooms.py) and sends again what was not acked (client_unacked.py), with the same `ref`, which the server stores
 only once. What the server refuses for the moment is tried again after a jittered wait, until which nothing else is sent
-(client_pause.py).
+(pause.py).
 
 Bounds: `unacked_limit` messages wait for their acks, past it `send` waits; `events_limit` events wait to be read, past
-it the oldest is dropped and told (client_events.py).
+it the oldest is dropped and told (events.py).
 """
 
 import asyncio
@@ -22,50 +22,38 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
-from chatroom.client_events import EventQueue
-from chatroom.client_histories import Histories
-from chatroom.client_joins import Joins
-from chatroom.client_link import Link, LinkOptions, Trace, Waits, parse, with_query
-from chatroom.client_pause import Pause
-from chatroom.client_room import RoomView
-from chatroom.client_types import (
+from chatroom_client.connection import Link, LinkOptions, Trace, Waits, parse, with_query
+from chatroom_client.errors import (
     CLOSED_BY_US,
+    BadRequest,
+    ChatError,
+    Disconnected,
+    Forbidden,
+    Internal,
+    Overloaded,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+)
+from chatroom_client.events import EventQueue
+from chatroom_client.history import Histories
+from chatroom_client.pause import Pause
+from chatroom_client.refs import Refs
+from chatroom_client.room import RoomView
+from chatroom_client.rooms import Joins
+from chatroom_client.sends import Unacked
+from chatroom_client.types import (
     Ack,
     Connected,
-    Disconnected,
     Event,
     History,
-    Hole,
     Joined,
-    Message,
+    Position,
     Presence,
     Reconnecting,
-    Removed,
     System,
+    User,
 )
-from chatroom.client_unacked import Unacked
-from common import ids
-from common.envelope import User
-from common.errors import BadRequest, ChatError, Forbidden, Internal, Overloaded, RateLimited, TooLarge, Unavailable
-from common.positions import Position
-
-__all__ = [
-    "Ack",
-    "ChatClient",
-    "Connected",
-    "Disconnected",
-    "Event",
-    "History",
-    "Hole",
-    "Joined",
-    "Message",
-    "Position",
-    "Presence",
-    "Reconnecting",
-    "Removed",
-    "System",
-    "User",
-]
 
 # Comet remembers a ref for COMET_REF_WINDOW_SECONDS (300): a message sent again later than that could be stored twice.
 ACK_TIMEOUT_S: Final = 240.0
@@ -75,7 +63,7 @@ ERRORS: Final[dict[str, type[ChatError]]] = {
     one.code: one for one in (BadRequest, TooLarge, Forbidden, RateLimited, Overloaded, Unavailable, Internal)
 }
 
-log = logging.getLogger("chatroom.client")
+log = logging.getLogger("chatroom_client")
 
 
 class ChatClient:
@@ -115,7 +103,7 @@ class ChatClient:
         self._first_rooms = list(dict.fromkeys(rooms))
         self._ack_timeout_s = ack_timeout_s
         self._events = EventQueue(events_limit)
-        self._refs = ids.Refs()
+        self._refs = Refs()
         self._pause = Pause(Waits(RETRY_FIRST_S, RETRY_CAP_S, rng), self._try_all)
         self._joins = Joins(self._link, self._events, self._pause, self._refs)
         self._unacked = Unacked(self._link, self._pause, self._joins, unacked_limit)

@@ -3,7 +3,7 @@
 Owns each `leaveRoom` without an answer. Answers come in the order of asking, a `left` without a ref, an `error` with
 it. What is refused for the moment is asked again after the pause; a room that is wanted again by then is not left.
 
-Neighbours: `client_joins.py` tells what is wanted and brings the frames.
+Neighbours: `rooms.py` tells what is wanted and brings the frames.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ import logging
 from collections.abc import Container
 from dataclasses import dataclass
 
-from chatroom.client_link import Link
-from chatroom.client_pause import Pause
-from common import ids
-from common.errors import ChatError, Internal
+from chatroom_client.connection import Link
+from chatroom_client.errors import ChatError, Internal
+from chatroom_client.pause import Pause
+from chatroom_client.refs import Refs
 
-log = logging.getLogger("chatroom.client")
+log = logging.getLogger("chatroom_client")
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +39,7 @@ class Leave:
 class Leaves:
     """What is being left on one connection; bounded by the rooms joined."""
 
-    def __init__(self, link: Link, pause: Pause, refs: ids.Refs) -> None:
+    def __init__(self, link: Link, pause: Pause, refs: Refs) -> None:
         self._link = link
         self._pause = pause
         self._refs = refs

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from chatroom.client_link import Waits
+from chatroom_client.connection import Waits
 
 
 class Pause:

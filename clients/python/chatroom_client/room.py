@@ -3,15 +3,13 @@
 Each message is taken once and in seq order. A repeat is dropped. A message that does not follow makes the room fall
 behind: nothing more is taken until it was joined again with its position. The server tells what it can't give back.
 
-Neighbours: `client_joins.py` brings the frames and asks for the room again when `live` is False.
+Neighbours: `rooms.py` brings the frames and asks for the room again when `live` is False.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from chatroom.client_types import Hole, Message
-from common.envelope import User
-from common.positions import Position
+from chatroom_client.types import Hole, Message, Position, User
 
 
 class RoomView:
