@@ -14,21 +14,8 @@ from chatroom_client.errors import (
     TooLarge,
     Unavailable,
 )
-from chatroom_client.types import (
-    Ack,
-    Connected,
-    Event,
-    History,
-    Hole,
-    Joined,
-    Message,
-    Position,
-    Presence,
-    Reconnecting,
-    Removed,
-    System,
-    User,
-)
+from chatroom_client.events import Connected, Event, Hole, Presence, Reconnecting, Removed, System
+from chatroom_client.types import Ack, History, Joined, Message, Position, User
 
 __all__ = [
     "Ack",

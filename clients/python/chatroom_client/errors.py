@@ -16,9 +16,9 @@ the protocol's `error` frames.
 
 from typing import ClassVar, Final
 
-CLOSED_BY_US: Final = 1000
+CLOSED_BY_OWNER: Final = 1000
 # Close codes after which a client must not reconnect: policy, frame too big, rate limited too long, replaced or kicked.
-FINAL_CODES: Final = frozenset({1008, 1009, 4002, 4003})
+FINAL_CLOSE_CODES: Final = frozenset({1008, 1009, 4002, 4003})
 
 
 class ChatError(Exception):
@@ -86,3 +86,13 @@ class Disconnected(Exception):
         super().__init__(f"disconnected for good: {code} {reason}".rstrip())
         self.code = code
         self.reason = reason
+
+
+_BY_CODE: Final[dict[str, type[ChatError]]] = {
+    kind.code: kind for kind in (BadRequest, TooLarge, Forbidden, RateLimited, Overloaded, Unavailable, Internal)
+}
+
+
+def chat_error(code: str, message: str) -> ChatError:
+    """Return the error that an `error` frame reports; an unknown code becomes BadRequest."""
+    return _BY_CODE.get(code, BadRequest)(message)

@@ -1,49 +1,108 @@
-"""The client's queue of events: bounded, and what is dropped from it is told.
+"""Events that the client yields, and the bounded queue in which they wait for the reader.
 
-Neighbours: `client.py` puts events in as frames come; whoever iterates over the client takes them out.
+The queue reports each message that it drops: the reader gets a Hole in its place.
 """
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from chatroom_client.types import Event, Hole, Message, Position
+from chatroom_client.types import Message, Position, User
+
+
+@dataclass(slots=True, frozen=True)
+class Hole:
+    """A gap in a room: the messages between `after` and the room's next message never come.
+
+    `why` is `lost` when the server no longer has the messages, and `unread` when the reader was too slow and the event
+    queue dropped them.
+    """
+
+    room: str
+    after: Position
+    why: Literal["lost", "unread"]
+
+
+@dataclass(slots=True, frozen=True)
+class Presence:
+    """The users online in a watched room: their number, and at most 100 of them by name."""
+
+    room: str
+    online: int
+    users: tuple[User, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class System:
+    """A text that is not a frame of the protocol, pushed by an operator or a backend. Show it as it is."""
+
+    text: str
+
+
+@dataclass(slots=True, frozen=True)
+class Connected:
+    """The server said hello. The messages missed since the last connection follow, room by room."""
+
+    node: str
+    user: User
+
+
+@dataclass(slots=True, frozen=True)
+class Reconnecting:
+    """The connection was lost or could not be made. The next attempt starts in `wait_s` seconds."""
+
+    code: int  # the close code, or 1006 when the server gave none
+    reason: str
+    wait_s: float
+
+
+@dataclass(slots=True, frozen=True)
+class Removed:
+    """The server refused to let this client back into a room that it had joined."""
+
+    room: str
+    reason: str
+
+
+Event: TypeAlias = Message | Hole | Presence | System | Connected | Reconnecting | Removed
 
 
 class EventQueue:
-    """Events in the order in which they came, for one reader.
+    """Events in the order of their arrival, for one reader.
 
-    When `limit` events wait, the oldest is dropped. Memory stays bounded for who only sends, and the reader
-    is told: in place of a room's dropped messages it gets one Hole, before that room's next message.
+    Bound: at most `limit` events wait. One more drops the oldest event, so a client that only sends needs no reader.
+    In place of a room's dropped messages, the reader gets one Hole before that room's next message.
     """
 
     def __init__(self, limit: int) -> None:
         if limit < 1:
-            raise ValueError("the limit must be at least 1")
+            raise ValueError("events_limit must be at least 1")
         self._limit = limit
         self._events: deque[Event] = deque()
-        self._holes: dict[str, Hole] = {}  # by room: begins where its first dropped message was
-        self._more = asyncio.Event()
-        self._end: BaseException | None = None
+        self._holes: dict[str, Hole] = {}  # by room, each starts at the first dropped message
+        self._changed = asyncio.Event()
+        self._failure: BaseException | None = None
 
     def put(self, event: Event) -> None:
-        """Add an event; it may cost the oldest one."""
+        """Add an event, and drop the oldest one if the queue is full."""
         self._events.append(event)
         if len(self._events) > self._limit:
             self._drop(self._events.popleft())
-        self._more.set()
+        self._changed.set()
 
-    def end(self, fault: BaseException) -> None:
-        """Add no more: once the queue is empty, `get` raises the fault."""
-        self._end = self._end or fault
-        self._more.set()
+    def end(self, failure: BaseException) -> None:
+        """End the queue: once it is empty, `get` raises the failure."""
+        self._failure = self._failure or failure
+        self._changed.set()
 
     async def get(self) -> Event:
-        """Return the next event, waiting for it. Raises what `end` was given."""
+        """Wait for the next event and return it. Raises the failure given to `end`."""
         while not self._events:
-            if self._end is not None:
-                raise self._end
-            self._more.clear()
-            await self._more.wait()
+            if self._failure is not None:
+                raise self._failure
+            self._changed.clear()
+            await self._changed.wait()
         first = self._events[0]
         if isinstance(first, (Message, Hole)) and (hole := self._holes.pop(first.room, None)) is not None:
             return hole

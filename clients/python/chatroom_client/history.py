@@ -1,16 +1,14 @@
-"""What the client asks of rooms' histories: each asked until it is answered, again on each new connection.
+"""Requests for pages of history: each is sent until it is answered, and again on each new connection.
 
-Owns each `requestRoomHistory` without an answer. Answers come in the order of asking, a `roomHistory` without a ref, an
-`error` with it; so one that nobody waits for any more is still waited for here. Bounded by who asks.
-
-Neighbours: `client.py` brings the frames and tells of connections.
+The server answers in the order of the requests. A `roomHistory` frame carries no ref, an `error` frame does. A request
+therefore stays here until its answer arrives, even if its caller was cancelled. Bound: the callers that wait.
 """
 
 import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from chatroom_client.connection import Link
+from chatroom_client.connection import Connection
 from chatroom_client.errors import ChatError, Internal
 from chatroom_client.pause import Pause
 from chatroom_client.refs import Refs
@@ -19,76 +17,74 @@ from chatroom_client.types import History
 
 
 @dataclass(slots=True, eq=False)
-class Question:
-    """One page that was asked for."""
+class HistoryRequest:
+    """A request for one page."""
 
     payload: dict[str, Any]
-    answer: asyncio.Future[History]
-    asked: bool = False  # on the present connection, and not refused since
+    page: asyncio.Future[History]
+    sent: bool = False  # on the present connection, and not refused since
 
 
-class Histories:
-    """The questions of one client, by ref, in the order of asking."""
+class HistoryRequests:
+    """The open requests of one client by ref, in the order of sending."""
 
-    def __init__(self, link: Link, pause: Pause, refs: Refs) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, pause: Pause, refs: Refs) -> None:
+        self._connection = connection
         self._pause = pause
         self._refs = refs
-        self._questions: dict[str, Question] = {}
+        self._requests: dict[str, HistoryRequest] = {}
 
-    async def ask(self, room: str, before: str | None, limit: int | None) -> History:
-        """Return a page. Raises what the server refuses it with for good, and what `end` was given."""
+    async def fetch(self, room: str, before: str | None, limit: int | None) -> History:
+        """Return a page. Raises the server's final refusal, and the failure given to `fail_all`."""
         ref = self._refs.new()
         wanted = {"firstMessageId": before, "limit": limit}
         payload = {"roomId": room, "ref": ref} | {key: value for key, value in wanted.items() if value is not None}
-        one = self._questions[ref] = Question(payload, asyncio.get_running_loop().create_future())
-        self.ask_all()
-        return await one.answer
+        request = self._requests[ref] = HistoryRequest(payload, asyncio.get_running_loop().create_future())
+        self.send_all()
+        return await request.page
 
-    def ask_all(self) -> None:
-        """Ask what was not asked on this connection, unless nothing is to be sent now."""
-        for one in self._questions.values():
-            if not one.asked and self._link.is_open and not self._pause.is_on:
-                one.asked = True
-                self._link.send("requestRoomHistory", one.payload)
+    def send_all(self) -> None:
+        """Send each request not yet sent on this connection, unless a pause is on."""
+        for request in self._requests.values():
+            if not request.sent and self._connection.is_open and not self._pause.is_on:
+                request.sent = True
+                self._connection.send("requestRoomHistory", request.payload)
 
     def on_history(self, payload: dict[str, Any]) -> None:
-        """Take a `roomHistory`: the answer to the first that was asked for this room."""
-        asked = (
-            ref for ref, one in self._questions.items() if one.asked and one.payload["roomId"] == payload["roomId"]
-        )
-        if (ref := next(asked, None)) is not None:
-            one = self._questions.pop(ref)
-            if one.answer.done():
+        """Take a `roomHistory` frame: it answers the first request that was sent for its room."""
+        sent = (ref for ref, one in self._requests.items() if one.sent and one.payload["roomId"] == payload["roomId"])
+        if (ref := next(sent, None)) is not None:
+            page = self._requests.pop(ref).page
+            if page.done():
                 return
             try:
-                page = History(tuple(older_messages(payload)), payload["hasMoreMessages"])
+                history = History(tuple(older_messages(payload)), payload["hasMoreMessages"])
             except (KeyError, TypeError, AttributeError):
-                one.answer.set_exception(Internal("the page makes no sense"))
+                page.set_exception(Internal("the server sent a malformed page of history"))
                 raise
-            one.answer.set_result(page)
+            page.set_result(history)
 
-    def refused(self, ref: str | None, fault: ChatError) -> bool:
-        """Take an `error`; return whether it answers a question."""
-        if ref is None or (one := self._questions.pop(ref, None)) is None:
+    def on_error(self, ref: str | None, error: ChatError) -> bool:
+        """Take an `error` frame and return whether it answers a request."""
+        if ref is None or (request := self._requests.pop(ref, None)) is None:
             return False
-        if fault.retriable or isinstance(fault, Internal):
-            one.asked = False
-            self._questions[ref] = one  # it is asked behind those that wait now
+        if error.retriable or isinstance(error, Internal):
+            request.sent = False
+            self._requests[ref] = request  # behind the requests that were sent meanwhile
             self._pause.begin()
-        elif not one.answer.done():
-            one.answer.set_exception(fault)
+        elif not request.page.done():
+            request.page.set_exception(error)
         return True
 
-    def lost(self) -> None:
-        """Ask all again on the next connection, but for those that nobody waits for."""
-        self._questions = {ref: one for ref, one in self._questions.items() if not one.answer.done()}
-        for one in self._questions.values():
-            one.asked = False
+    def on_lost(self) -> None:
+        """Prepare the next connection: send each request again, and forget those whose caller was cancelled."""
+        self._requests = {ref: one for ref, one in self._requests.items() if not one.page.done()}
+        for request in self._requests.values():
+            request.sent = False
 
-    def end(self, fault: BaseException) -> None:
-        """Fail whoever waits: there will be no more answers."""
-        for one in self._questions.values():
-            if not one.answer.done():
-                one.answer.set_exception(fault)
-        self._questions.clear()
+    def fail_all(self, failure: BaseException) -> None:
+        """Raise the failure in each waiting caller: the client has ended."""
+        for request in self._requests.values():
+            if not request.page.done():
+                request.page.set_exception(failure)
+        self._requests.clear()

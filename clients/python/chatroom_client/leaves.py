@@ -1,9 +1,7 @@
-"""The rooms that the client leaves: asked until the server says `left`, or until nothing is joined any more.
+"""Requests to leave rooms: each is sent until the server answers `left` or the connection is lost.
 
-Owns each `leaveRoom` without an answer. Answers come in the order of asking, a `left` without a ref, an `error` with
-it. What is refused for the moment is asked again after the pause; a room that is wanted again by then is not left.
-
-Neighbours: `rooms.py` tells what is wanted and brings the frames.
+The server answers in the order of the requests. A `left` frame carries no ref, an `error` frame does. A request that
+was refused for the moment is sent again after the pause, unless the room was joined again by then.
 """
 
 import asyncio
@@ -11,7 +9,7 @@ import logging
 from collections.abc import Container
 from dataclasses import dataclass
 
-from chatroom_client.connection import Link
+from chatroom_client.connection import Connection
 from chatroom_client.errors import ChatError, Internal
 from chatroom_client.pause import Pause
 from chatroom_client.refs import Refs
@@ -20,98 +18,96 @@ log = logging.getLogger("chatroom_client")
 
 
 @dataclass(slots=True, eq=False)
-class Leave:
-    """One room that is being left."""
+class LeaveRequest:
+    """A request to leave one room."""
 
     room: str
-    left: asyncio.Future[None] | None = None  # None: nobody waits
+    left: asyncio.Future[None] | None = None  # None if no caller waits
 
-    def end(self, fault: ChatError | None = None) -> None:
-        """Tell whoever waits."""
+    def end(self, error: ChatError | None = None) -> None:
+        """Return from the waiting call, or raise the error in it."""
         if self.left is None or self.left.done():
             return
-        if fault is None:
+        if error is None:
             self.left.set_result(None)
         else:
-            self.left.set_exception(fault)
+            self.left.set_exception(error)
 
 
-class Leaves:
-    """What is being left on one connection; bounded by the rooms joined."""
+class LeaveRequests:
+    """The open requests on one connection. Bound: the joined rooms."""
 
-    def __init__(self, link: Link, pause: Pause, refs: Refs) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, pause: Pause, refs: Refs) -> None:
+        self._connection = connection
         self._pause = pause
         self._refs = refs
-        self._asked: dict[str, Leave] = {}  # by ref, in the order of asking
-        self._held: list[Leave] = []  # to be asked when the pause is over
+        self._sent: dict[str, LeaveRequest] = {}  # by ref, in the order of sending
+        self._held: list[LeaveRequest] = []  # to be sent after the pause
 
     def __contains__(self, room: str) -> bool:
-        return any(one.room == room for one in (*self._asked.values(), *self._held))
-
-    def has_asked(self, ref: str) -> bool:
-        """Whether a `leaveRoom` with this ref waits for its answer."""
-        return ref in self._asked
+        return any(one.room == room for one in (*self._sent.values(), *self._held))
 
     async def leave(self, room: str, timeout_s: float) -> None:
-        """Leave a room; return when the server has said so or the connection is lost.
+        """Leave a room. Return when the server confirmed it or the connection is lost.
 
-        Raises TimeoutError when it says nothing in time, and what it refuses it with for good.
+        Raises TimeoutError without an answer in time, and the server's final refusal.
         """
         left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        one = Leave(room, left)
-        self._ask(one)
+        request = LeaveRequest(room, left)
+        self._send(request)
         try:
             async with asyncio.timeout(timeout_s):
                 await left
         except TimeoutError:
-            self._forget(one)  # or it would be taken for whom the next answer is meant
+            self._forget(request)  # otherwise the next `left` of this room would match this request
             raise
 
-    def leave_unasked(self, room: str) -> None:
-        """Leave a room that nobody waits to be out of."""
-        self._ask(Leave(room))
+    def leave_in_background(self, room: str) -> None:
+        """Leave a room for which no caller waits."""
+        self._send(LeaveRequest(room))
 
-    def ask_held(self, wanted: Container[str]) -> None:
-        """Ask for what waited for the end of a pause, but for what is wanted again."""
+    def send_held(self, joined: Container[str]) -> None:
+        """Send the requests that waited for the end of a pause, except for rooms that were joined again."""
         held, self._held = self._held, []
-        for one in held:
-            if one.room in wanted:
-                one.end()
+        for request in held:
+            if request.room in joined:
+                request.end()
             else:
-                self._ask(one)
+                self._send(request)
 
     def on_left(self, room: str) -> None:
-        """Take a `left`: the answer to the first that was asked for this room."""
-        ref = next((ref for ref, one in self._asked.items() if one.room == room), None)
+        """Take a `left` frame: it answers the first request that was sent for its room."""
+        ref = next((ref for ref, one in self._sent.items() if one.room == room), None)
         if ref is not None:
-            self._asked.pop(ref).end()
+            self._sent.pop(ref).end()
 
-    def refused(self, ref: str, fault: ChatError) -> None:
-        """Take an `error` that answers a `leaveRoom`."""
-        one = self._asked.pop(ref)
-        if fault.retriable or isinstance(fault, Internal):
-            self._held.append(one)
+    def on_error(self, ref: str | None, error: ChatError) -> bool:
+        """Take an `error` frame and return whether it answers a request."""
+        if ref is None or (request := self._sent.pop(ref, None)) is None:
+            return False
+        if error.retriable or isinstance(error, Internal):
+            self._held.append(request)
             self._pause.begin()
         else:
-            log.warning("The server does not let us leave %s: %s", one.room, fault.message)
-            one.end(fault)
+            log.warning("The server refused to let this client leave %s: %s", request.room, error.message)
+            request.end(error)
+        return True
 
-    def lost(self) -> None:
-        """Tell all: nothing is joined any more."""
-        for one in (*self._asked.values(), *self._held):
-            one.end()
-        self._asked.clear()
+    def on_lost(self) -> None:
+        """Return from all waiting calls: without a connection no room is joined."""
+        for request in (*self._sent.values(), *self._held):
+            request.end()
+        self._sent.clear()
         self._held.clear()
 
-    def _ask(self, one: Leave) -> None:
+    def _send(self, request: LeaveRequest) -> None:
         if self._pause.is_on:
-            self._held.append(one)
+            self._held.append(request)
             return
         ref = self._refs.new()
-        self._asked[ref] = one
-        self._link.send("leaveRoom", {"roomId": one.room, "ref": ref})
+        self._sent[ref] = request
+        self._connection.send("leaveRoom", {"roomId": request.room, "ref": ref})
 
-    def _forget(self, one: Leave) -> None:
-        self._asked = {ref: other for ref, other in self._asked.items() if other is not one}
-        self._held = [other for other in self._held if other is not one]
+    def _forget(self, request: LeaveRequest) -> None:
+        self._sent = {ref: one for ref, one in self._sent.items() if one is not request}
+        self._held = [one for one in self._held if one is not request]

@@ -1,10 +1,7 @@
-"""The client's rooms: joined, left, and joined again where they stood whenever the server knows nothing of them.
+"""The client's rooms: joined, left, and joined again at their positions on each new connection.
 
-Owns who waits for a `joined`. A room in which a message is missing is joined again after a pause. Who joins
-is told when the room is live, or why it never will be.
-
-Neighbours: `client.py` brings the frames and tells of connections; `room.py` knows what they mean for one room;
-`leaves.py` leaves rooms.
+A room with a gap is joined again after a pause. A caller of `join` waits here until the room is live or the server
+refused it for good.
 """
 
 import asyncio
@@ -12,170 +9,173 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from chatroom_client.connection import Link
+from chatroom_client.connection import Connection
 from chatroom_client.errors import ChatError, Forbidden, Internal
-from chatroom_client.events import EventQueue
-from chatroom_client.leaves import Leaves
+from chatroom_client.events import Event, EventQueue, Removed
+from chatroom_client.leaves import LeaveRequests
 from chatroom_client.pause import Pause
 from chatroom_client.refs import Refs
-from chatroom_client.room import RoomView, without_position
-from chatroom_client.types import Event, Joined, Position, Removed
+from chatroom_client.room import FollowedRoom, pushed_messages
+from chatroom_client.types import Joined, Position
 
 log = logging.getLogger("chatroom_client")
 
 
-class Joins:
-    """The rooms of one client."""
+class FollowedRooms:
+    """The rooms of one client, by id."""
 
-    def __init__(self, link: Link, events: EventQueue, pause: Pause, refs: Refs) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, events: EventQueue, pause: Pause, refs: Refs) -> None:
+        self._connection = connection
         self._events = events
         self._pause = pause
         self._refs = refs
-        self._views: dict[str, RoomView] = {}
-        self._joining: dict[str, list[asyncio.Future[Joined]]] = {}  # who waits for a room
-        self._leaves = Leaves(link, pause, refs)
+        self._rooms: dict[str, FollowedRoom] = {}
+        self._joining: dict[str, list[asyncio.Future[Joined]]] = {}  # by room, the callers of `join`
+        self._leaves = LeaveRequests(connection, pause, refs)
 
-    # -- what is known -----------------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------------------------
 
     def __contains__(self, room: str) -> bool:
-        return room in self._views
+        return room in self._rooms
 
     @property
     def positions(self) -> dict[str, Position]:
-        """The rooms that were joined, and behind which message each stands."""
-        return {room: view.position for room, view in self._views.items() if view.position is not None}
+        """The position of each room that was joined."""
+        return {name: room.position for name, room in self._rooms.items() if room.position is not None}
 
     def is_live(self, room: str) -> bool:
-        """Whether a room is joined now, and nothing is missing in it."""
-        view = self._views.get(room)
-        return view is not None and view.live
+        """Whether a room is joined on the present connection, without a gap."""
+        return room in self._rooms and self._rooms[room].live
 
-    def asked_with(self, ref: str | None) -> RoomView | None:
-        """Return the room that was joined with this ref, if that was the last time."""
-        return next((view for view in self._views.values() if ref and ref in {view.asked, view.answered}), None)
-
-    # -- what the client wants ---------------------------------------------------------------------------------------
+    # -- requests of the client --------------------------------------------------------------------------------------
 
     async def join(self, room: str, since: Position | None) -> Joined:
-        """Join a room and return when it is live. Raises what the server refuses it with, and what `end` was given."""
-        view = self._views.get(room)
-        if view is None:
-            view = self._views[room] = RoomView(room, since)
-        view.leaving = False
-        if view.live and view.position is not None:
-            return Joined(room, view.position, view.online)
+        """Join a room and return when it is live.
+
+        Raises the server's final refusal, and the failure given to `fail_all`.
+        """
+        one = self._rooms.get(room)
+        if one is None:
+            one = self._rooms[room] = FollowedRoom(room, since)
+        one.leaving = False
+        if one.live and one.position is not None:
+            return Joined(room, one.position, one.online)
         joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
         self._joining.setdefault(room, []).append(joined)
         if not self._pause.is_on:
-            self._ask(view)
+            self._send_join(one)
         return await joined
 
-    def will_leave(self, room: str) -> None:
-        """Take note that a room is to be left; whoever joins it before that wants it again."""
-        if room in self._views:
-            self._views[room].leaving = True
+    def plan_leave(self, room: str) -> None:
+        """Mark a room to be left. A join before `leave` removes the mark."""
+        if room in self._rooms:
+            self._rooms[room].leaving = True
 
     async def leave(self, room: str, timeout_s: float) -> None:
-        """Leave a room that is still to be left, see Leaves.leave."""
-        if room not in self._views or not self._views[room].leaving:
+        """Leave a room that is still marked. Raises as LeaveRequests.leave does."""
+        if room not in self._rooms or not self._rooms[room].leaving:
             return
-        del self._views[room]
-        self.tell(room, Forbidden(f"{room} was left meanwhile"))
-        if self._link.is_open:
+        del self._rooms[room]
+        self._answer_joins(room, Forbidden(f"{room} was left meanwhile"))
+        if self._connection.is_open:
             await self._leaves.leave(room, timeout_s)
 
     def watch(self, room: str, *, on: bool) -> None:
-        """Ask to be told who is in a room, or not to be. Raises KeyError if it is not joined."""
-        view = self._views[room]
-        view.watched = on
-        if view.live:
-            self._link.send("requestPresence", {"roomId": room, "watch": on})
+        """Request presence frames of a room, or no more of them. Raises KeyError if the room is not joined."""
+        one = self._rooms[room]
+        one.watched = on
+        if one.live:
+            self._connection.send("requestPresence", {"roomId": room, "watch": on})
 
-    def ask_all(self) -> None:
-        """Leave and join what waited for the end of a pause, and join all rooms that are not live."""
-        self._leaves.ask_held(self._views)
-        for view in self._views.values():
-            if not view.live:
-                self._ask(view)
+    def send_all(self) -> None:
+        """Send the leaves that waited for the end of a pause, and join each room that is not live."""
+        self._leaves.send_held(self._rooms)
+        for room in self._rooms.values():
+            if not room.live:
+                self._send_join(room)
 
-    def _ask(self, view: RoomView) -> None:
-        """Join a room, where it stood if it was joined before."""
-        if not self._link.is_open or view.asked is not None:
+    def _send_join(self, room: FollowedRoom) -> None:
+        """Join a room, at its position if it has one."""
+        if not self._connection.is_open or room.join_ref is not None:
             return
-        view.asked = self._refs.new()
-        payload: dict[str, Any] = {"roomId": view.room, "ref": view.asked}
-        if view.position is not None:
-            payload["since"] = {"epoch": view.position.epoch, "seq": view.position.seq}
-        self._link.send("joinRoom", payload)
+        room.join_ref = self._refs.new()
+        payload: dict[str, Any] = {"roomId": room.room, "ref": room.join_ref}
+        if room.position is not None:
+            payload["since"] = {"epoch": room.position.epoch, "seq": room.position.seq}
+        self._connection.send("joinRoom", payload)
 
-    # -- what becomes of the connection ------------------------------------------------------------------------------
+    # -- connections -------------------------------------------------------------------------------------------------
 
-    def lost(self) -> None:
-        """Forget what the connection knew."""
-        for view in self._views.values():
-            view.lost()
-        self._leaves.lost()
+    def on_lost(self) -> None:
+        """Forget the state of the lost connection."""
+        for room in self._rooms.values():
+            room.on_lost()
+        self._leaves.on_lost()
 
-    def end(self, fault: BaseException) -> None:
-        """Fail whoever joins: there will be no more answers."""
+    def fail_all(self, failure: BaseException) -> None:
+        """Raise the failure in each caller of `join`: the client has ended."""
         for room in list(self._joining):
-            self.tell(room, fault)
-        self._leaves.lost()
+            self._answer_joins(room, failure)
+        self._leaves.on_lost()
 
-    # -- what the server says ----------------------------------------------------------------------------------------
+    # -- frames of the server ----------------------------------------------------------------------------------------
 
     def on_messages(self, payload: dict[str, Any]) -> None:
-        """Take a `serverMessages`; one without a position is shown as it is."""
-        view = self._views.get(payload["roomId"])
+        """Take a `serverMessages` frame. One without an epoch was pushed and is outside of the room's log."""
+        room = self._rooms.get(payload["roomId"])
         if "epoch" not in payload:
-            self._show(without_position(payload))
-        elif view is not None:
-            was_live = view.live
-            self._show(view.on_messages(payload))
-            if was_live and not view.live:
-                self._fell_behind(view)
+            self._put(pushed_messages(payload))
+        elif room is not None:
+            was_live = room.live
+            self._put(room.on_messages(payload))
+            if was_live and not room.live:
+                self._join_later(room)
 
     def on_joined(self, payload: dict[str, Any]) -> None:
-        """Take a `joined`."""
-        room = payload["roomId"]
-        view = self._views.get(room)
-        if view is None:
-            if room not in self._leaves:  # joined by a message whose sender is gone
-                self._leaves.leave_unasked(room)
+        """Take a `joined` frame."""
+        name = payload["roomId"]
+        room = self._rooms.get(name)
+        if room is None:
+            if name not in self._leaves:  # a message joined it, and its sender was cancelled
+                self._leaves.leave_in_background(name)
             return
-        self._show(view.on_joined(payload))
-        if not view.live or view.position is None:
-            self._fell_behind(view)
+        self._put(room.on_joined(payload))
+        if not room.live or room.position is None:
+            self._join_later(room)
             return
-        self.tell(room, Joined(room, view.position, view.online))
-        if view.watched:
-            self._link.send("requestPresence", {"roomId": room, "watch": True})
+        self._answer_joins(name, Joined(name, room.position, room.online))
+        if room.watched:
+            self._connection.send("requestPresence", {"roomId": name, "watch": True})
 
     def on_left(self, payload: dict[str, Any]) -> None:
-        """Take a `left`."""
+        """Take a `left` frame."""
         self._leaves.on_left(payload["roomId"])
 
-    def leave_refused(self, ref: str | None, fault: ChatError) -> bool:
-        """Take an `error`; return whether it answers a `leaveRoom`."""
-        if ref is None or not self._leaves.has_asked(ref):
-            return False
-        self._leaves.refused(ref, fault)
-        return True
+    def joined_with(self, ref: str | None) -> str | None:
+        """Return the room whose last `joinRoom` carries this ref, if there is one."""
+        if ref is None:
+            return None
+        return next((name for name, room in self._rooms.items() if ref in {room.join_ref, room.joined_ref}), None)
 
-    def refused(self, view: RoomView, fault: ChatError) -> bool:
-        """Take an `error` that answers a join; return whether it is for good: then `tell` whoever waits."""
-        view.lost()
-        if fault.retriable or isinstance(fault, Internal):
+    def on_join_error(self, room: str, error: ChatError) -> bool:
+        """Take the `error` frame that answers a join. Return whether the refusal is final and the room is gone."""
+        one = self._rooms[room]
+        one.on_lost()
+        if error.retriable or isinstance(error, Internal):
             self._pause.begin()
             return False
-        del self._views[view.room]
-        if view.position is not None:
-            self._events.put(Removed(view.room, fault.message))
+        del self._rooms[room]
+        if one.position is not None:
+            self._events.put(Removed(room, error.message))
+        self._answer_joins(room, error)
         return True
 
-    def tell(self, room: str, answer: Joined | BaseException) -> None:
-        """Answer whoever waits for a room."""
+    def on_leave_error(self, ref: str | None, error: ChatError) -> bool:
+        """Take an `error` frame and return whether it answers a `leaveRoom`."""
+        return self._leaves.on_error(ref, error)
+
+    def _answer_joins(self, room: str, answer: Joined | BaseException) -> None:
+        """Return the answer from each waiting `join` of a room, or raise it there."""
         for joining in self._joining.pop(room, ()):
             if joining.done():  # cancelled
                 continue
@@ -184,10 +184,10 @@ class Joins:
             else:
                 joining.set_exception(answer)
 
-    def _fell_behind(self, view: RoomView) -> None:
-        log.warning("A message of %s is missing behind %s; it is joined again", view.room, view.position)
+    def _join_later(self, room: FollowedRoom) -> None:
+        log.warning("A message of %s is missing behind %s; the room is joined again", room.room, room.position)
         self._pause.begin()
 
-    def _show(self, events: Iterable[Event]) -> None:
+    def _put(self, events: Iterable[Event]) -> None:
         for event in events:
             self._events.put(event)

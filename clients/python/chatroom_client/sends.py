@@ -1,9 +1,7 @@
-"""The client's messages that wait for their acks: bounded, in the order of sending, each sent until it is acked.
+"""Messages that wait for their acks: bounded, in the order of sending, each sent until it is acked.
 
-Past the limit whoever sends waits. A message is sent while its room is joined, again on each new connection, and again
-after a pause where the server refused it for the moment.
-
-Neighbours: `client.py` brings the frames and tells of connections; `rooms.py` knows which rooms are joined.
+A message is sent while its room is live, again on each new connection, and again after a pause if the server refused it
+for the moment. Bound: past the limit, a caller of `send` waits for a slot.
 """
 
 import asyncio
@@ -12,17 +10,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chatroom_client.connection import Link
+from chatroom_client.connection import Connection
 from chatroom_client.errors import ChatError, Internal
 from chatroom_client.pause import Pause
-from chatroom_client.rooms import Joins
+from chatroom_client.rooms import FollowedRooms
 from chatroom_client.types import Ack
 
-INTERNAL_TRIES: Final = 5  # a fault of the server's may be one of this very message
+INTERNAL_TRIES: Final = 5  # this very message may cause the server's failure, so the retries are bounded
 
 
 @dataclass(slots=True)
-class Outgoing:
+class PendingSend:
     """A message without an ack."""
 
     ref: str
@@ -30,111 +28,110 @@ class Outgoing:
     text: str
     acked: asyncio.Future[Ack]
     sent: bool = False  # on the present connection, and not refused since
-    faults: int = 0  # `internal` answers
+    failures: int = 0  # `internal` errors
 
-    def fail(self, fault: BaseException) -> None:
-        """Tell the sender that it won't be stored, or that nobody will ever know."""
+    def fail(self, error: BaseException) -> None:
+        """Raise an error in the caller of `send`."""
         if not self.acked.done():
-            self.acked.set_exception(fault)
+            self.acked.set_exception(error)
 
 
-class Unacked:
-    """Messages of one client by ref, at most `limit`."""
+class PendingSends:
+    """The messages of one client by ref, at most `limit` of them."""
 
-    def __init__(self, link: Link, pause: Pause, joins: Joins, limit: int) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, pause: Pause, rooms: FollowedRooms, limit: int) -> None:
+        self._connection = connection
         self._pause = pause
-        self._joins = joins
-        self._by_ref: dict[str, Outgoing] = {}
-        self._room_for_more = asyncio.Semaphore(limit)
-        self._settled: dict[str, asyncio.Event] = {}  # by room, for who waits until none of it is left
+        self._rooms = rooms
+        self._by_ref: dict[str, PendingSend] = {}
+        self._slots = asyncio.Semaphore(limit)
+        self._empty: dict[str, asyncio.Event] = {}  # by room, set when the room has no message left
 
     def __len__(self) -> int:
         return len(self._by_ref)
 
-    # -- what the client wants ---------------------------------------------------------------------------------------
+    # -- requests of the client --------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a free place and take it."""
-        async with self._room_for_more:
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one of the `limit` slots, after waiting for a free one."""
+        async with self._slots:
             yield
 
     async def send(self, ref: str, room: str, text: str) -> Ack:
         """Send a message and return its ack.
 
-        Raises ValueError for a ref that waits already, what the server refuses it with for good, and what `end` was
-        given.
+        Raises ValueError for a ref that is in use, the server's final refusal, and the failure given to `fail_all`.
         """
         if ref in self._by_ref:
-            raise ValueError(f"{ref!r} waits for its ack already")
-        one = self._by_ref[ref] = Outgoing(ref, room, text, asyncio.get_running_loop().create_future())
+            raise ValueError(f"a message with the ref {ref!r} waits for its ack already")
+        one = self._by_ref[ref] = PendingSend(ref, room, text, asyncio.get_running_loop().create_future())
         try:
             self._transmit(one)
             return await one.acked
         finally:
             self._remove(one)
 
-    def _remove(self, one: Outgoing) -> None:
-        """Forget a message: it is acked, failed, or its sender waits no more."""
+    def _remove(self, one: PendingSend) -> None:
+        """Forget a message: it is acked or failed, or its caller was cancelled."""
         del self._by_ref[one.ref]
-        if one.room in self._settled and not self._of(one.room):
-            self._settled.pop(one.room).set()
+        if one.room in self._empty and not self._of(one.room):
+            self._empty.pop(one.room).set()
 
     def send_all(self) -> None:
-        """Send what was not sent on this connection, unless it is not to be sent now."""
+        """Send each message not yet sent on this connection, if its room is live and no pause is on."""
         for one in self._by_ref.values():
             self._transmit(one)
 
-    def _transmit(self, one: Outgoing) -> None:
-        """Send it unless its room is not joined now: sending would join it anew, and miss what came meanwhile."""
-        if not one.sent and not self._pause.is_on and self._link.is_open and self._joins.is_live(one.room):
+    def _transmit(self, one: PendingSend) -> None:
+        """Send a message if its room is live. Otherwise the server would join the room anew, and leave a gap."""
+        if not one.sent and not self._pause.is_on and self._connection.is_open and self._rooms.is_live(one.room):
             one.sent = True
-            self._link.send("clientMessages", {"roomId": one.room, "content": one.text, "ref": one.ref})
+            self._connection.send("clientMessages", {"roomId": one.room, "content": one.text, "ref": one.ref})
 
-    async def settled(self, room: str) -> None:
-        """Wait until none of the room's messages is left."""
+    async def wait_until_empty(self, room: str) -> None:
+        """Wait until no message of a room is left."""
         while self._of(room):
-            await self._settled.setdefault(room, asyncio.Event()).wait()
+            await self._empty.setdefault(room, asyncio.Event()).wait()
 
-    def _of(self, room: str) -> list[Outgoing]:
+    def _of(self, room: str) -> list[PendingSend]:
         return [one for one in self._by_ref.values() if one.room == room]
 
-    # -- what the server says ----------------------------------------------------------------------------------------
+    # -- frames of the server ----------------------------------------------------------------------------------------
 
-    def ack(self, payload: dict[str, Any]) -> None:
-        """Take an `ack`'s payload; one that nobody waits for any more is dropped."""
+    def on_ack(self, payload: dict[str, Any]) -> None:
+        """Take an `ack` frame. One for a message whose caller was cancelled has no effect."""
         one = self._by_ref.get(payload["ref"])
         if one is not None and not one.acked.done():
             [stored] = payload["messages"]
             at = payload["epoch"], stored["seq"], stored["id"], stored["timestamp"]
             one.acked.set_result(Ack(one.ref, one.room, *at))
 
-    def refused(self, ref: str | None, fault: ChatError) -> bool:
-        """Take an `error`; return whether it answers a message."""
+    def on_error(self, ref: str | None, error: ChatError) -> bool:
+        """Take an `error` frame and return whether it answers a message."""
         if ref is None or (one := self._by_ref.get(ref)) is None:
             return False
-        one.faults += isinstance(fault, Internal)
-        if fault.retriable or (isinstance(fault, Internal) and one.faults < INTERNAL_TRIES):
+        one.failures += isinstance(error, Internal)
+        if error.retriable or (isinstance(error, Internal) and one.failures < INTERNAL_TRIES):
             one.sent = False
             self._pause.begin()
         else:
-            one.fail(fault)
+            one.fail(error)
         return True
 
-    def fail(self, room: str, fault: ChatError) -> None:
-        """Fail all of a room's messages: the server does not let this client in."""
+    def fail_room(self, room: str, error: ChatError) -> None:
+        """Raise an error for all messages of a room that the server refused for good."""
         for one in self._of(room):
-            one.fail(fault)
+            one.fail(error)
 
-    # -- what becomes of the connection ------------------------------------------------------------------------------
+    # -- connections -------------------------------------------------------------------------------------------------
 
-    def lost(self) -> None:
-        """Send all again on the next connection."""
+    def on_lost(self) -> None:
+        """Send each message again on the next connection."""
         for one in self._by_ref.values():
             one.sent = False
 
-    def end(self, fault: BaseException) -> None:
-        """Fail whoever waits: there will be no more answers."""
+    def fail_all(self, failure: BaseException) -> None:
+        """Raise the failure in each caller of `send`: the client has ended."""
         for one in self._by_ref.values():
-            one.fail(fault)
+            one.fail(failure)

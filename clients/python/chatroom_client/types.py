@@ -1,10 +1,6 @@
-"""What the Python client hands out: events and answers. No behaviour.
-
-Neighbours: `client.py` yields the events, `room.py` makes them from frames.
-"""
+"""Values that the client returns: users, positions, messages, and the answers to requests. Pure."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,10 +25,11 @@ class Position:
 
 @dataclass(slots=True, frozen=True)
 class Message:
-    """A message of a room. Each comes once, in seq order, without holes but for those told by a `Hole`.
+    """A message of a room. Each message comes once, in the order of `seq`, and a Hole reports each gap.
 
-    `recent` ones were shown on joining: they are older than the join. One that another system pushed into the room
-    has no place in its log: its `seq` and `epoch` are 0. `timestamp` is ms since the epoch by the server's clock.
+    `recent` messages are older than the join and were sent along with it. `timestamp` is in ms since the Unix epoch,
+    by the server's clock. A message that another system pushed into the room is not part of its log: `seq` and `epoch`
+    are 0.
     """
 
     room: str
@@ -46,65 +43,8 @@ class Message:
 
 
 @dataclass(slots=True, frozen=True)
-class Hole:
-    """Messages of a room that this client will never see, all between `after` and the room's next message.
-
-    Either the server no longer has them (`lost`), or the events were not read and there was no room for more
-    (`unread`).
-    """
-
-    room: str
-    after: Position
-    why: Literal["lost", "unread"]
-
-
-@dataclass(slots=True, frozen=True)
-class Presence:
-    """Who is online in a watched room; `users` names at most 100 of them."""
-
-    room: str
-    online: int
-    users: tuple[User, ...]
-
-
-@dataclass(slots=True, frozen=True)
-class System:
-    """A text that is no frame of the protocol, pushed by an operator or a backend: show it as it is."""
-
-    text: str
-
-
-@dataclass(slots=True, frozen=True)
-class Connected:
-    """The server said hello. What was missed meanwhile follows, room by room."""
-
-    node: str
-    user: User
-
-
-@dataclass(slots=True, frozen=True)
-class Reconnecting:
-    """The connection is lost, or could not be made; the next try is in `wait_s` seconds."""
-
-    code: int  # the close code; 1006 where there was none
-    reason: str
-    wait_s: float
-
-
-@dataclass(slots=True, frozen=True)
-class Removed:
-    """The server does not let this client into a room any more that it was in."""
-
-    room: str
-    reason: str
-
-
-Event: TypeAlias = Message | Hole | Presence | System | Connected | Reconnecting | Removed
-
-
-@dataclass(slots=True, frozen=True)
 class Ack:
-    """The server's word that a message is stored: it is in the room's history, whatever happens."""
+    """The server's promise that a message is stored: the room's history has it from now on."""
 
     ref: str
     room: str
@@ -116,7 +56,7 @@ class Ack:
 
 @dataclass(slots=True, frozen=True)
 class Joined:
-    """Where a room's log stood when it was joined, and how many users are online."""
+    """A joined room: the end of its log, and the number of users online."""
 
     room: str
     position: Position
@@ -125,9 +65,9 @@ class Joined:
 
 @dataclass(slots=True, frozen=True)
 class History:
-    """A page of a room's history, oldest first; `more` tells whether there is anything older.
+    """A page of a room's history, oldest message first; `more` tells whether older messages exist.
 
-    Its messages carry the room's present epoch; `seq` goes on through all epochs.
+    Each message carries the room's present epoch. `seq` continues through all epochs.
     """
 
     messages: tuple[Message, ...]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatroom_client import Hole, Message, Position
-from chatroom_client.room import RoomView
+from chatroom_client.room import FollowedRoom
 
 
 def payload(first: int, last: int, epoch: int = 1, **more: object) -> dict[str, Any]:
@@ -24,10 +24,10 @@ def joined(first: int, last: int, epoch: int = 1, *, recovered: bool = True) -> 
     return payload(first, last, epoch, seq=last, recovered=recovered, onlineCount=1)
 
 
-def live(seq: int) -> RoomView:
+def live(seq: int) -> FollowedRoom:
     """Return a live room at a seq of epoch 1."""
-    room = RoomView("r")
-    room.asked = "ref"
+    room = FollowedRoom("r")
+    room.join_ref = "ref"
     room.on_joined(joined(seq + 1, seq))
     return room
 
@@ -44,12 +44,12 @@ def test_no_order_of_frames_makes_a_hole_or_a_repeat(script: list[tuple[int, int
     room, taken = live(0), []
     for step in script:
         if isinstance(step, str):
-            room.lost()
+            room.on_lost()
         else:
             taken += seqs(room.on_messages(payload(step[0], step[0] + step[1])))
         if not room.live:
             assert room.position is not None
-            room.asked = "ref"
+            room.join_ref = "ref"
             taken += seqs(room.on_joined(joined(room.position.seq + 1, room.position.seq + 2)))
             assert room.live
     assert taken == list(range(1, len(taken) + 1))
@@ -68,7 +68,7 @@ def test_a_later_epoch_that_gives_a_seq_again_is_no_repeat() -> None:
     room = live(5)
     assert room.on_messages(payload(5, 5, 2)) == []
     assert (room.live, room.position) == (False, Position(1, 5))
-    room.asked = "ref"
+    room.join_ref = "ref"
     hole, *messages = room.on_joined(joined(4, 5, 2, recovered=False))
     assert hole == Hole("r", Position(1, 5), "lost")
     assert seqs(messages) == [4, 5]
@@ -85,8 +85,8 @@ def test_a_message_of_an_earlier_epoch_is_not_taken() -> None:
 def test_a_joined_that_claims_more_than_it_brings_leaves_the_room_behind() -> None:
     """It is asked for again rather than believed."""
     room = live(5)
-    room.lost()
-    room.asked = "ref"
+    room.on_lost()
+    room.join_ref = "ref"
     assert seqs(room.on_joined(payload(6, 7, seq=9, recovered=True))) == [6, 7]
     assert (room.live, room.position) == (False, Position(1, 7))
 
@@ -94,8 +94,8 @@ def test_a_joined_that_claims_more_than_it_brings_leaves_the_room_behind() -> No
 def test_an_empty_recovery_takes_the_epoch() -> None:
     """Nothing was missed."""
     room = live(5)
-    room.lost()
-    room.asked = "ref"
+    room.on_lost()
+    room.join_ref = "ref"
     assert room.on_joined(joined(6, 5, 2)) == []
     assert (room.live, room.position) == (True, Position(2, 5))
 
