@@ -9,7 +9,9 @@ import pytest
 from common.config import SERVICES
 from tests.support.documented import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "comet/web/README.md"])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("clients/*/*.md"), ROOT / "comet/web/README.md"]
+)
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SETTINGS = {
     settings.env_name(field)
@@ -48,6 +50,6 @@ def test_settings_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_files_exist(page: Path) -> None:
     """No path that stands as code is stale."""
-    folders = "chatroom|comet|common|job|logic|protos|tests|deploy|docs|bench"
+    folders = "chatroom|clients|comet|common|job|logic|protos|tests|deploy|docs|bench"
     named = re.findall(rf"`((?:{folders})/[\w./-]*\w)(?:::\w+)?`", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
