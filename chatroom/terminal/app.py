@@ -3,7 +3,7 @@
 Events of the client come in one by one and change a RoomLog; what the user sends is a draft until its message comes.
 
 Neighbours: `room_log.py` is what a room shows, `transcript.py` shows it; `drafts.py` sends what is typed;
-`chatroom.client` does the talking.
+`chatroom_client` talks to the server.
 """
 
 import time
@@ -19,8 +19,16 @@ from textual.containers import Horizontal
 from textual.widgets import Footer, Input, OptionList
 
 from chatroom import text
-from chatroom.client import (
+from chatroom.terminal import commands
+from chatroom.terminal.drafts import Drafts
+from chatroom.terminal.look import DARK, LIGHT
+from chatroom.terminal.panels import Bar, ConnectionState, People, RoomList
+from chatroom.terminal.room_log import RoomLog
+from chatroom.terminal.transcript import Transcript
+from chatroom.terminal.words import Words
+from chatroom_client import (
     ChatClient,
+    ChatError,
     Connected,
     Disconnected,
     Event,
@@ -32,14 +40,6 @@ from chatroom.client import (
     Removed,
     System,
 )
-from chatroom.terminal import commands
-from chatroom.terminal.drafts import Drafts
-from chatroom.terminal.look import DARK, LIGHT
-from chatroom.terminal.panels import Bar, ConnectionState, People, RoomList
-from chatroom.terminal.room_log import RoomLog
-from chatroom.terminal.transcript import Transcript
-from chatroom.terminal.words import Words
-from common.errors import ChatError
 
 
 class ChatApp(App[None]):

@@ -12,9 +12,8 @@ import uuid
 from collections.abc import Callable
 
 from chatroom import text
-from chatroom.client import ChatClient, Disconnected
 from chatroom.terminal.room_log import Draft, DraftState, RoomLog
-from common.errors import ChatError
+from chatroom_client import ChatClient, ChatError, Disconnected
 
 
 class Drafts:

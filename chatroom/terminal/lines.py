@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 from textual.content import Content
 
 from chatroom import text
-from chatroom.client import Hole, Message, User
 from chatroom.terminal.room_log import Draft, DraftState, LogEntry, RoomLog
+from chatroom_client import Hole, Message, User
 
 Line: TypeAlias = list[tuple[str, str]]
 Block: TypeAlias = list[Line]

@@ -13,8 +13,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from chatroom import text
-from chatroom.client import User
 from chatroom.terminal.room_log import RoomLog
+from chatroom_client import User
 
 ConnectionState: TypeAlias = Literal["good", "waiting", "bad"]
 _DOTS: dict[ConnectionState, str] = {"good": "●", "waiting": "◌", "bad": "✗"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
-from chatroom.client import Ack, History, Hole, Message, System, User
+from chatroom_client import Ack, History, Hole, Message, System, User
 
 KEPT: Final = 2000  # entries; what is older is dropped, and asked for again when it is scrolled to
 _DROPPED_AT_ONCE: Final = 200

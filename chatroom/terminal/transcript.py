@@ -13,9 +13,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from chatroom.client import User
 from chatroom.terminal.lines import STYLES, Block, lay_out
 from chatroom.terminal.room_log import LogEntry, RoomLog
+from chatroom_client import User
 
 _NEAR = 5  # lines from the top, where older messages are loaded
 

@@ -12,10 +12,10 @@ from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
-from chatroom.client import ChatClient, Message
 from chatroom.terminal.app import ChatApp
 from chatroom.terminal.room_log import DraftState
 from chatroom.up.guard import Guard
+from chatroom_client import ChatClient, Message
 from tests.conftest import StackMaker
 from tests.support.comet_program import CometProgram
 from tests.support.eventually import eventually

@@ -1,1 +1,1 @@
-"""Tests of clients/ on real servers."""
+"""Integration tests of clients/."""

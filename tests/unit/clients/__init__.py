@@ -1,1 +1,1 @@
-"""Unit tests of clients/: no I/O."""
+"""Unit tests of clients/."""

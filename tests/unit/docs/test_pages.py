@@ -8,7 +8,7 @@ import pytest
 from tests.support import settings_table
 from tests.support.documented import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "clients/javascript/README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("clients/*/*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SETTINGS = {
     settings.env_name(field) for settings in settings_table.SETTINGS.values() for field in settings.model_fields

@@ -4,9 +4,9 @@ import time
 
 from textual.content import Content
 
-from chatroom.client import Hole, Message, Position, System, User
 from chatroom.terminal.lines import STYLES, lay_out
 from chatroom.terminal.room_log import Draft, DraftState, RoomLog, Said
+from chatroom_client import Hole, Message, Position, System, User
 
 ME = User("me", "Me")
 BOB = User("u2", "Bob")

@@ -1,7 +1,7 @@
 """A room's log: a sent text is seen once, whichever of its ack and its message comes first."""
 
-from chatroom.client import Ack, History, Message, User
 from chatroom.terminal.room_log import KEPT, Draft, DraftState, RoomLog
+from chatroom_client import Ack, History, Message, User
 
 ME = User("me", "Me")
 OTHER = User("u2", "Bob")

@@ -1,51 +1,49 @@
-"""A room as the client follows it: where it stands in the log, and what a frame means from there. Pure.
+"""One room as the client follows it: its position in the log, and the new messages in each frame. Pure.
 
-Each message is taken once and in seq order. A repeat is dropped. A message that does not follow makes the room fall
-behind: nothing more is taken until it was joined again with its position. The server tells what it can't give back.
-
-Neighbours: `client_joins.py` brings the frames and asks for the room again when `live` is False.
+The room takes each message once, in the order of `seq`, and drops repeats. A message that does not follow the last one
+reveals a gap. The room is then not live: it takes no message until it is joined again at its position. The server
+reports a gap that it can't fill.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from chatroom.client_types import Hole, Message
-from common.envelope import User
-from common.positions import Position
+from chatroom_client.events import Hole
+from chatroom_client.types import Message, Position, User
 
 
-class RoomView:
+class FollowedRoom:
     """One room of one client."""
 
     def __init__(self, room: str, since: Position | None = None) -> None:
         self.room = room
-        self.position = since  # behind the last message taken; None: never joined yet
-        self.live = False  # joined on the present connection, and nothing is missing
-        self.asked: str | None = None  # ref of the joinRoom that waits for its answer
-        self.answered: str | None = None  # ref of the one that made it live: its recovery may still fail
+        self.position = since  # behind the last message taken; None before the first join
+        self.live = False  # joined on the present connection, without a gap
+        self.join_ref: str | None = None  # the `joinRoom` that waits for its answer
+        self.joined_ref: str | None = None  # the `joinRoom` that made it live: its recovery may still fail
         self.watched = False
-        self.leaving = False  # as soon as all that was sent to it is acked
+        self.leaving = False  # `leave` was called and waits for the acks of this room
         self.online = 0
 
-    def lost(self) -> None:
-        """Stand outside: the connection is gone, or the server says that the room is not joined."""
+    def on_lost(self) -> None:
+        """Forget the join: the connection is lost, or the server refused the room."""
         self.live = False
-        self.asked = self.answered = None
+        self.join_ref = self.joined_ref = None
 
     def on_joined(self, payload: dict[str, Any]) -> list[Message | Hole]:
-        """Take a `joined` and return what it brings.
+        """Take a `joined` frame and return its events.
 
-        One that nobody asked for tells a hole. If it does not (the server joined anew by itself), it is not taken and
-        the room falls behind.
+        A frame that answers no request reports a gap. One without a gap comes from a join that the server did by
+        itself: its messages are not taken, and the room must be joined again.
         """
         at = Position(payload["epoch"], payload["seq"])
-        asked, recovered = self.asked is not None, payload["recovered"]
-        if not asked and recovered:
+        requested, recovered = self.join_ref is not None, payload["recovered"]
+        if not requested and recovered:
             self.live = False
             return []
         self.online = payload.get("onlineCount", self.online)
-        if asked:
-            self.answered, self.asked = self.asked, None
+        if requested:
+            self.joined_ref, self.join_ref = self.join_ref, None
         self.live = True
         if self.position is None:
             self.position = at
@@ -55,18 +53,18 @@ class RoomView:
             self.position = at
             return [hole, *_messages(self.room, payload)]
         taken = self._take(payload)
-        if self.live and self.position.seq < at.seq:  # it claims more than it brought
+        if self.live and self.position.seq < at.seq:  # messages are missing at the end of the page
             self.live = False
         elif self.live:
             self.position = at
         return list(taken)
 
     def on_messages(self, payload: dict[str, Any]) -> list[Message]:
-        """Take a `serverMessages` and return what is new in it."""
+        """Take a `serverMessages` frame and return its new messages."""
         return self._take(payload) if self.live else []
 
     def _take(self, payload: dict[str, Any]) -> list[Message]:
-        """Take the messages that follow; fall behind at the first that does not."""
+        """Take the messages that follow the position, up to the first gap."""
         taken: list[Message] = []
         at = self.position or Position(0, 0)
         for message in _messages(self.room, payload):
@@ -83,13 +81,13 @@ class RoomView:
         return taken
 
 
-def without_position(payload: dict[str, Any]) -> list[Message]:
-    """Return messages that another system pushed: they are in no log."""
+def pushed_messages(payload: dict[str, Any]) -> list[Message]:
+    """Return the messages that another system pushed into the room, outside of its log."""
     return list(_messages(payload["roomId"], payload))
 
 
 def older_messages(payload: dict[str, Any]) -> list[Message]:
-    """Return the messages of a `roomHistory`."""
+    """Return the messages of a `roomHistory` frame."""
     return list(_messages(payload["roomId"], payload, recent=True))
 
 

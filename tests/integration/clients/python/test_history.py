@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatroom.client import ChatClient, Disconnected, History
-from common.errors import BadRequest
+from chatroom_client import BadRequest, ChatClient, Disconnected, History
 from tests.support.scripted_server import Peer, ScriptedServer, message, scripted_server
 
 TIMEOUT_S = 10.0

@@ -5,9 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatroom.client_room import RoomView
-from chatroom.client_types import Hole, Message
-from common.positions import Position
+from chatroom_client import Hole, Message, Position
+from chatroom_client.room import FollowedRoom
 
 
 def payload(first: int, last: int, epoch: int = 1, **more: object) -> dict[str, Any]:
@@ -25,12 +24,12 @@ def joined(first: int, last: int, epoch: int = 1, *, recovered: bool = True) -> 
     return payload(first, last, epoch, seq=last, recovered=recovered, onlineCount=1)
 
 
-def live(seq: int) -> RoomView:
-    """Return a view that stands at a seq of epoch 1."""
-    view = RoomView("r")
-    view.asked = "ref"
-    view.on_joined(joined(seq + 1, seq))
-    return view
+def live(seq: int) -> FollowedRoom:
+    """Return a live room at a seq of epoch 1."""
+    room = FollowedRoom("r")
+    room.join_ref = "ref"
+    room.on_joined(joined(seq + 1, seq))
+    return room
 
 
 def seqs(events: list[Message] | list[Message | Hole]) -> list[int]:
@@ -42,67 +41,67 @@ def seqs(events: list[Message] | list[Message | Hole]) -> list[int]:
 @given(st.lists(st.one_of(st.tuples(st.integers(1, 40), st.integers(0, 5)), st.just("lost")), max_size=40))
 def test_no_order_of_frames_makes_a_hole_or_a_repeat(script: list[tuple[int, int] | str]) -> None:
     """Any frames with any messages, connections lost at any point, each followed by a join where it stood."""
-    view, taken = live(0), []
+    room, taken = live(0), []
     for step in script:
         if isinstance(step, str):
-            view.lost()
+            room.on_lost()
         else:
-            taken += seqs(view.on_messages(payload(step[0], step[0] + step[1])))
-        if not view.live:
-            assert view.position is not None
-            view.asked = "ref"
-            taken += seqs(view.on_joined(joined(view.position.seq + 1, view.position.seq + 2)))
-            assert view.live
+            taken += seqs(room.on_messages(payload(step[0], step[0] + step[1])))
+        if not room.live:
+            assert room.position is not None
+            room.join_ref = "ref"
+            taken += seqs(room.on_joined(joined(room.position.seq + 1, room.position.seq + 2)))
+            assert room.live
     assert taken == list(range(1, len(taken) + 1))
-    assert view.position == Position(1, len(taken))
+    assert room.position == Position(1, len(taken))
 
 
 def test_a_later_epoch_goes_on_behind_the_last_message() -> None:
     """Redis was restarted without a loss."""
-    view = live(5)
-    assert seqs(view.on_messages(payload(6, 6, 2))) == [6]
-    assert (view.live, view.position) == (True, Position(2, 6))
+    room = live(5)
+    assert seqs(room.on_messages(payload(6, 6, 2))) == [6]
+    assert (room.live, room.position) == (True, Position(2, 6))
 
 
 def test_a_later_epoch_that_gives_a_seq_again_is_no_repeat() -> None:
     """Redis lost its tail: the room falls behind, and joining it is told the hole."""
-    view = live(5)
-    assert view.on_messages(payload(5, 5, 2)) == []
-    assert (view.live, view.position) == (False, Position(1, 5))
-    view.asked = "ref"
-    hole, *messages = view.on_joined(joined(4, 5, 2, recovered=False))
+    room = live(5)
+    assert room.on_messages(payload(5, 5, 2)) == []
+    assert (room.live, room.position) == (False, Position(1, 5))
+    room.join_ref = "ref"
+    hole, *messages = room.on_joined(joined(4, 5, 2, recovered=False))
     assert hole == Hole("r", Position(1, 5), "lost")
     assert seqs(messages) == [4, 5]
 
 
 def test_a_message_of_an_earlier_epoch_is_not_taken() -> None:
     """What follows in seq but not in epoch comes from a log that is no more."""
-    view = live(5)
-    view.on_messages(payload(6, 6, 3))
-    assert view.on_messages(payload(7, 7, 2)) == []
-    assert not view.live
+    room = live(5)
+    room.on_messages(payload(6, 6, 3))
+    assert room.on_messages(payload(7, 7, 2)) == []
+    assert not room.live
 
 
 def test_a_joined_that_claims_more_than_it_brings_leaves_the_room_behind() -> None:
     """It is asked for again rather than believed."""
-    view = live(5)
-    view.lost()
-    view.asked = "ref"
-    assert seqs(view.on_joined(payload(6, 7, seq=9, recovered=True))) == [6, 7]
-    assert (view.live, view.position) == (False, Position(1, 7))
+    room = live(5)
+    room.on_lost()
+    room.join_ref = "ref"
+    assert seqs(room.on_joined(payload(6, 7, seq=9, recovered=True))) == [6, 7]
+    assert (room.live, room.position) == (False, Position(1, 7))
 
 
 def test_an_empty_recovery_takes_the_epoch() -> None:
     """Nothing was missed."""
-    view = live(5)
-    view.lost()
-    view.asked = "ref"
-    assert view.on_joined(joined(6, 5, 2)) == []
-    assert (view.live, view.position) == (True, Position(2, 5))
+    room = live(5)
+    room.on_lost()
+    room.join_ref = "ref"
+    assert room.on_joined(joined(6, 5, 2)) == []
+    assert (room.live, room.position) == (True, Position(2, 5))
 
 
 def test_an_unasked_joined_without_a_hole_is_not_taken() -> None:
     """Even where it seems to follow: the server joined anew by itself, and only an asked one says from where on."""
-    view = live(5)
-    assert view.on_joined(joined(6, 6)) == []
-    assert (view.live, view.position) == (False, Position(1, 5))
+    room = live(5)
+    assert room.on_joined(joined(6, 6)) == []
+    assert (room.live, room.position) == (False, Position(1, 5))

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chatroom.client import ChatClient, Message
 from chatroom.up.guard import Guard
+from chatroom_client import ChatClient, Message
 from tests.support.comet_program import CometProgram
 from tests.support.commands import environ
 from tests.support.documented import example

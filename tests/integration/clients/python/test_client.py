@@ -11,18 +11,21 @@ from typing import Any
 
 import pytest
 
-from chatroom.client import (
+from chatroom_client import (
+    BadRequest,
     ChatClient,
+    ChatError,
     Connected,
     Disconnected,
     Event,
+    Forbidden,
     Hole,
     Message,
     Position,
     Reconnecting,
     System,
+    TooLarge,
 )
-from common.errors import BadRequest, ChatError, Forbidden, TooLarge
 from testbed.ports import free_port
 from tests.support.scripted_server import Peer, ScriptedServer, scripted_server
 

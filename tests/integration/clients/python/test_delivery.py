@@ -9,9 +9,8 @@ from typing import Any, Protocol
 import jwt
 import pytest
 
-from chatroom.client import Ack, ChatClient, Disconnected, Hole, Message, Position, Presence
 from chatroom.up.guard import Guard
-from common.errors import TooLarge
+from chatroom_client import Ack, ChatClient, Disconnected, Hole, Message, Position, Presence, TooLarge
 from testbed.redis_server import RedisServer
 from tests.support.comet_program import CometProgram
 
