@@ -8,7 +8,7 @@ import re
 import time
 from typing import Any, Final
 
-from chatroom.client import Event, Hole, Message, Reconnecting, Removed, System
+from chatroom_client import Event, Hole, Message, Reconnecting, Removed, System
 
 # C0, DEL, C1, and what reverses the order of the text around it.
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

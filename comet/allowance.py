@@ -8,7 +8,7 @@ Neighbour: comet/session.py takes from it for every frame, and closes the sessio
 
 import time
 
-from comet.config import Settings
+from comet.config import CometSettings
 from common.errors import RateLimited
 
 
@@ -17,7 +17,7 @@ class Allowance:
 
     __slots__ = ("_at", "_left", "_limited_since", "_settings")
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CometSettings) -> None:
         self._settings = settings
         self._left = float(settings.rate_burst_messages)
         self._at = time.monotonic()  # when so much was left

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 
 from comet.auth import Auth
-from comet.config import Settings
+from comet.config import CometSettings
 from comet.context import Context
 from comet.forwarder import Forwarder
 from comet.gateway import Gateway
@@ -21,7 +21,7 @@ from comet.room import Room
 from common import health, ids, lifecycle, logs, redis_client
 from common.outbox import Outbox
 from common.registry import Registry
-from common.store import Limits, Store
+from common.store import Store, StoreLimits
 
 log = logs.get()
 
@@ -34,7 +34,7 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 def main(argv: Sequence[str]) -> int:
     """Run Comet with these arguments and return its exit code."""
-    settings = Settings.load(argv)
+    settings = CometSettings.load(argv)
     logs.configure("comet", settings.log_level, settings.log_format)
     return lifecycle.run(lambda stop: Comet(settings).run(stop))
 
@@ -42,10 +42,10 @@ def main(argv: Sequence[str]) -> int:
 class Comet:
     """One node."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CometSettings) -> None:
         self._settings = settings
         self._health = health.Health()
-        limits = Limits(
+        limits = StoreLimits(
             shards=settings.shards,
             max_messages=settings.room_max_messages,
             max_age_s=settings.room_max_age_seconds,
@@ -76,7 +76,7 @@ class Comet:
         self._gateway = Gateway(settings, self._context, auth, self._health)
         self._push = PushServer(PushService(self._hub, self._membership), settings.http_bind_ip, settings.grpc_port)
 
-    async def run(self, stop: lifecycle.Stop) -> None:
+    async def run(self, stop: lifecycle.StopRequest) -> None:
         """Start, serve until asked to stop, drain."""
         settings = self._settings
         ip = settings.http_bind_ip
@@ -169,7 +169,7 @@ async def _within(seconds: float, work: Coroutine[None, None, None]) -> None:
             await work
 
 
-def _advertised(settings: Settings) -> str:
+def _advertised(settings: CometSettings) -> str:
     """Return host:port at which Job reaches this node's gRPC."""
     if settings.advertise_address:
         return settings.advertise_address

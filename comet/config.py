@@ -7,13 +7,13 @@ import jwt
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from common import ids
-from common.config import ADDRESS, Shared
+from common.config import ADDRESS, SharedSettings
 from common.errors import BadRequest
 
 MOST_PORT: Final = 65_535
 
 
-class Settings(Shared):
+class CometSettings(SharedSettings):
     """What Comet can be told."""
 
     service: ClassVar[str] = "comet"

@@ -6,7 +6,7 @@ Neighbours: comet/app.py makes it, comet/gateway.py says when the node is full, 
 import asyncio
 
 from comet import frames
-from comet.config import Settings
+from comet.config import CometSettings
 from comet.hub import Hub
 from comet.membership import Membership
 from comet.presence import Presences
@@ -17,7 +17,7 @@ class Context:
     """What all sessions of a node share."""
 
     def __init__(
-        self, settings: Settings, store: Store, hub: Hub, presences: Presences, membership: Membership
+        self, settings: CometSettings, store: Store, hub: Hub, presences: Presences, membership: Membership
     ) -> None:
         self.settings = settings
         self.store = store

@@ -1,4 +1,4 @@
-"""Hop 5 of 9: the forwarder; from the outbox, to Logic's POST /logic/send/batch.
+"""Hop 5 of 9: the forwarder; from common/outbox.py, to Logic's POST /logic/send/batch (logic/api.py).
 
 Drains the outboxes of the shards whose lease this node holds: reads from the head, posts one batch, removes what was
 answered, begins again. It stands in nobody's way: a client's ack never waits for it. What Logic did not take stays at

@@ -1,6 +1,8 @@
-"""Frames of the client protocol, read and written as text. Pure: no I/O, no session, no loop.
+"""Hop 2 of 9: the frames of the client protocol, read and written as text; for comet/session.py. Pure.
 
-A frame that can't be read raises BadRequest, UnknownType or TooLarge, which names the field and the limit.
+No function here does I/O. Every frame that Comet sends is made here, and only the text of a
+raw push is its sender's. A frame that can't be read raises BadRequest, UnknownType or TooLarge, which names the field
+and the limit.
 """
 
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ MAX_SEQ = 2**53  # what a JavaScript client can count to
 TEXT_FRAME = 0x81
 SHORT_BYTES, MEDIUM_BYTES = 126, 65_535
 MASKED = 0x80
+PONG = b'{"type":"pong","payload":{}}'
 
 
 @dataclass(slots=True, frozen=True)
@@ -163,19 +166,44 @@ def take_text(data: bytes, begin: int, most: int) -> tuple[bytes, int] | None:
     return apply_mask(data[start:end], data[start - 4 : start]), end
 
 
-def frame(kind: str, payload: dict[str, Any]) -> bytes:
-    """Return a frame's text."""
-    return orjson.dumps({"type": kind, "payload": payload})
-
-
 def json_text(text: str) -> bytes:
     """Return a string as JSON."""
     return orjson.dumps(text)
 
 
 def error(fault: ChatError, ref: str | None) -> bytes:
-    """Return an error frame's text."""
-    return frame("error", {"code": fault.code, "message": fault.message, "ref": ref})
+    """Return the error frame's text."""
+    return _frame("error", {"code": fault.code, "message": fault.message, "ref": ref})
+
+
+def left(room_id: str) -> bytes:
+    """Return the left frame's text."""
+    return _frame("left", {"roomId": room_id})
+
+
+def ack(ref: str | None, room_id: str, epoch: int, first_seq: int, message_ids: list[str]) -> bytes:
+    """Return the ack frame's text for consecutive messages from `first_seq` on."""
+    messages = ",".join(
+        [
+            f'{{"id":"{one}","seq":{seq},"timestamp":{one.partition("-")[0]}}}'
+            for seq, one in enumerate(message_ids, first_seq)
+        ]
+    )
+    return b'{"type":"ack","payload":{"ref":%b,"roomId":%b,"epoch":%d,"messages":[%b]}}' % (
+        orjson.dumps(ref),
+        orjson.dumps(room_id),
+        epoch,
+        messages.encode(),
+    )
+
+
+def server_messages(room_json: bytes, epoch: int, messages: bytes) -> bytes:
+    """Return the serverMessages frame's text around messages' JSON."""
+    return b'{"type":"serverMessages","payload":{"roomId":%b,"epoch":%d,"messages":[%b]}}' % (
+        room_json,
+        epoch,
+        messages,
+    )
 
 
 def hello_room(room_json: bytes, position: Position, messages: bytes, *, more: bool) -> bytes:
@@ -212,3 +240,7 @@ def presence(room_json: bytes, online: int, users: list[tuple[str, str]]) -> byt
     """Return the presence frame's text."""
     listed = orjson.dumps([{"id": user_id, "username": username} for user_id, username in users])
     return b'{"type":"presence","payload":{"roomId":%b,"onlineCount":%d,"users":%b}}' % (room_json, online, listed)
+
+
+def _frame(kind: str, payload: dict[str, Any]) -> bytes:
+    return orjson.dumps({"type": kind, "payload": payload})

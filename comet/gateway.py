@@ -20,9 +20,9 @@ from websockets.http11 import Request
 
 from comet import memory, metrics, page
 from comet.auth import Auth, Target
-from comet.config import Settings
+from comet.close_codes import CloseCode
+from comet.config import CometSettings
 from comet.context import Context
-from comet.greeting import TRY_AGAIN_LATER
 from comet.session import Session
 from comet.transport import BUFFERED_BYTES, Transport
 from common import lifecycle, logs
@@ -33,8 +33,6 @@ SWEEP_STEPS: Final = 100  # a sweep over all connections is spread over the ping
 DEADLINE_S: Final = 1.0  # between looks at handshakes that hang
 CLOSING_S: Final = 5.0  # for a client's half of the closing handshake
 LAST_ANSWERS_S: Final = 1.0
-RESTARTING: Final = 1012
-POLICY: Final = 1008
 REASON_CHARS: Final = 120  # a close frame holds 123 bytes of reason
 OTHER_FILES: Final = 128  # open ones that are no clients': Redis, gRPC, metrics, and what Python opens
 TOLD_SOCKETS: Final = 64  # beyond the limit, to tell clients 1013
@@ -46,7 +44,7 @@ log = logs.get()
 class Gateway:
     """All connections of this node."""
 
-    def __init__(self, settings: Settings, context: Context, auth: Auth, health: Health) -> None:
+    def __init__(self, settings: CometSettings, context: Context, auth: Auth, health: Health) -> None:
         self.max_frame_bytes = settings.max_frame_bytes
         self.outbound_bytes = settings.outbound_bytes
         self.protocol_log = logging.getLogger("websockets.server")
@@ -145,17 +143,17 @@ class Gateway:
         metrics.CONNECTED.inc()
         if len(self._transports) > self._most:
             metrics.REFUSED_CONNECTIONS.inc()
-            transport.close(TRY_AGAIN_LATER, "too many connections")
+            transport.close(CloseCode.TRY_AGAIN_LATER, "too many connections")
             return
         if self._context.full:
             metrics.REFUSED_MEMORY.inc()
-            transport.close(TRY_AGAIN_LATER, "no memory left")
+            transport.close(CloseCode.TRY_AGAIN_LATER, "no memory left")
             return
         try:
             user = self._auth.user(target, request.headers)
             rooms = target.rooms(self._settings.rooms, self._settings.max_rooms_per_session)
         except (BadRequest, Forbidden) as e:
-            transport.close(POLICY, e.message[:REASON_CHARS])
+            transport.close(CloseCode.POLICY_VIOLATION, e.message[:REASON_CHARS])
             return
         transport.session = Session(self._context, transport, user)
         transport.session.begin(rooms)
@@ -218,5 +216,5 @@ async def _close(transports: list[Transport], answered: Callable[[], Awaitable[N
         transport.pause_reading()
     await answered()
     for transport in transports:
-        transport.close(RESTARTING, "restarting")
+        transport.close(CloseCode.SERVICE_RESTART)
         transport.resume_reading()  # for its half of the closing handshake

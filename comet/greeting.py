@@ -8,32 +8,44 @@ Neighbours: comet/session.py asks for it, on connecting and on a `hello` frame; 
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from comet import frames
+from comet.close_codes import CloseCode
 from comet.context import Context
-from comet.join import Join
+from comet.join import Join, Joiner
 from comet.room import Room
 from common import logs
 from common.errors import ChatError, reason_of
 from common.redis_client import REDIS_FAULTS
 from common.store import Read
 
-if TYPE_CHECKING:
-    from comet.session import Session
-    from comet.transport import Transport
-
 HELLO_BYTES: Final = 262_144  # past it the rooms of a hello come without messages; their history can be asked for
-TRY_AGAIN_LATER: Final = 1013
-FAULT_OF_OURS: Final = 1011
 
 log = logs.get()
+
+
+class Greeted(Joiner, Protocol):
+    """A session, as far as a greeting cares."""
+
+    write: Callable[[bytes], None]  # replaced until the hello is out
+
+
+class ClosableTransport(Protocol):
+    """The transport, as far as a greeting cares."""
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Begin the closing handshake and end the session."""
+
+    def cut_off(self) -> None:
+        """Hang up on a slow consumer."""
 
 
 class Greeting:
     """One hello."""
 
-    def __init__(self, context: Context, session: "Session", transport: "Transport") -> None:
+    def __init__(self, context: Context, session: Greeted, transport: ClosableTransport) -> None:
         self._context = context
         self._session = session
         self._transport = transport
@@ -49,11 +61,11 @@ class Greeting:
         except (ChatError, *REDIS_FAULTS) as e:
             log.warning("A client could not be let in", user=session.user.id, error=reason_of(e))
             why = e.message if isinstance(e, ChatError) else "Redis is away; try again later"
-            self._transport.close(TRY_AGAIN_LATER, why)
+            self._transport.close(CloseCode.TRY_AGAIN_LATER, why)
             return
         except Exception:
             log.exception("A client could not be let in", user=session.user.id)
-            self._transport.close(FAULT_OF_OURS, "the server failed to let the client in")
+            self._transport.close(CloseCode.INTERNAL_ERROR, "the server failed to let the client in")
             return
         if not session.ended:
             session.write = write

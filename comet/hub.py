@@ -1,4 +1,4 @@
-"""Hop 4 of 9: the hub, all rooms of this node; from comet/pubsub.py (and push_service.py), to comet/outbound.py.
+"""Hop 4 of 9: the hub, all rooms of this node; from comet/pubsub.py (and push_service.py), to comet/room.py.
 
 `deliver` is the only door through which a room's messages reach clients, whichever path brought them: in seq order,
 each once. A hole is read from the stream; one that can't be filled is told to everybody in the room.

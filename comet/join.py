@@ -15,11 +15,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from comet import frames
-from comet.config import Settings
+from comet.config import CometSettings
 from comet.hub import Hub
 from comet.presence import Presences
 from comet.room import Member, Room
-from common import envelope
 from common.backoff import Backoff
 from common.envelope import Burst
 from common.errors import Unavailable
@@ -58,7 +57,7 @@ class Piece(NamedTuple):
 class Join:
     """One session's way into one room."""
 
-    def __init__(self, hub: Hub, presences: Presences, session: Joiner, room_id: str, settings: Settings) -> None:
+    def __init__(self, hub: Hub, presences: Presences, session: Joiner, room_id: str, settings: CometSettings) -> None:
         self._hub = hub
         self._presences = presences
         self._session = session
@@ -186,7 +185,7 @@ class Join:
     def _send(self, room: Room, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
             if piece.messages:
-                self._session.send(envelope.frame(room.id_json, piece.end.epoch, piece.messages))
+                self._session.send(frames.server_messages(room.id_json, piece.end.epoch, piece.messages))
 
 
 def _piece(burst: Burst) -> Piece:

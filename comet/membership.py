@@ -12,19 +12,16 @@ anew.
 
 import asyncio
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from comet import metrics
-from comet.room import Room
+from comet.room import Member, Room
 from common import ids, logs
 from common.backoff import Backoff
 from common.errors import reason_of
 from common.health import Health
 from common.redis_client import REDIS_FAULTS
 from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Presence, Registry
-
-if TYPE_CHECKING:
-    from comet.session import Session
 
 AGAIN_S: Final = 0.5  # after a write that failed, at first
 AGAIN_MOST_S: Final = 3.0  # and at most: well within LIFE_S
@@ -41,7 +38,7 @@ class Membership:
         self, registry: Registry, rooms: dict[str, Room], address: str, room_ttl_s: int, health: Health
     ) -> None:
         self.incarnation = ids.new_incarnation()
-        self.sessions: dict[str, list[Session]] = {}  # by user id
+        self.sessions: dict[str, list[Member]] = {}  # by user id
         self._registry = registry
         self._rooms = rooms  # the hub's
         self._address = address
@@ -56,12 +53,12 @@ class Membership:
 
     # -- what happens on the node ------------------------------------------------------------------------------------
 
-    def came(self, session: "Session") -> None:
+    def came(self, session: Member) -> None:
         """Take note of a session."""
         self.sessions.setdefault(session.user.id, []).append(session)
         self._count(session.user.id, 1)
 
-    def gone(self, session: "Session") -> None:
+    def gone(self, session: Member) -> None:
         """Forget a session."""
         sessions = self.sessions[session.user.id]
         sessions.remove(session)

@@ -2,6 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from comet.close_codes import CloseCode
 from common import errors
 from common.metrics import GRPC_CALLS, Counts, Histograms
 
@@ -25,6 +26,8 @@ REFUSED_CONNECTIONS = _REFUSED.labels("connections")
 REFUSED_MEMORY = _REFUSED.labels("memory")
 REFUSED_SOCKETS = _REFUSED.labels("sockets")
 CLOSED = Counter("comet_closed_total", "WebSocket connections closed, by the code sent or received", ["code"])
+for _code in CloseCode:
+    CLOSED.labels(str(_code))  # present at 0 from the start: a rate does not see a series' first step
 FRAMES_IN = Counts("comet_frames_received_total", "Frames from clients").labels()
 ERRORS = Counter("comet_errors_total", "error frames sent, by their code", ["code"])
 for _fault in (
@@ -37,7 +40,7 @@ for _fault in (
     errors.Unavailable,
     errors.Internal,
 ):
-    ERRORS.labels(_fault.code)  # present at 0 from the start: a rate does not see a series' first step
+    ERRORS.labels(_fault.code)  # present at 0 from the start
 
 _DELIVERIES = Counts(
     "comet_deliveries_total", "Messages that reached this node, by path and what became of them", ["path", "result"]

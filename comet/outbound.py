@@ -1,4 +1,4 @@
-"""Hop 4 of 9: outbound, what a room accepted written to its members; from comet/hub.py, to the sockets.
+"""Hop 4 of 9: outbound, what a room accepted written to its members; from comet/room.py, to the sockets.
 
 Once a room and flush, all its frames are joined and the same bytes written to every member's transport: the kernel's
 `send` dominates, so fewer and larger writes are what makes it fast. A room's next flush starts when its last ended,

@@ -1,7 +1,8 @@
 """The page: the files of comet/web, read once at start, as ordinary GETs get them.
 
-A table of exact paths: what is not in it does not exist, so no request can reach another file. Nor what the folder
-holds as an npm package (package.json). The page itself is told the default rooms, which it enters the first time.
+The table holds exact paths, so no request can reach another file. `client.js` and `client/` are links to the JavaScript
+client in clients/javascript; a built wheel holds copies. The page itself is told the default rooms, which it enters the
+first time.
 
 Browsers ask again each time (`no-cache`) and get 304 while the ETag is theirs. The policy lets nothing run but our own
 files; they may be read from other people's pages, which import client.js.

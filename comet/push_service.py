@@ -1,4 +1,4 @@
-"""Hop 9 of 9: the push service, Comet's gRPC interface; from job/pusher.py, to comet/hub.py.
+"""Hop 9 of 9: the push service, Comet's gRPC interface; from job/comet_client.py, to comet/hub.py.
 
 A push with a position goes through `hub.deliver` as what PubSub brought does, where it is mostly a repeat; one without
 goes out as a raw text frame, once for each id among the last SEEN_IDS of this node: what Job pushes again, because it

@@ -1,5 +1,6 @@
-"""A room on this node: who is in it, where it stands in its log, what waits to be sent. Pure: no I/O and no loop.
+"""Hop 4 of 9: a room on this node, its members and its order; from comet/hub.py, to comet/outbound.py. Pure.
 
+It holds the room's members, its position in its log and the bursts to send. It does no I/O and needs no loop.
 `offer` is where a room's order is kept: a burst at the next seq is accepted, one at or below the last is a duplicate,
 one above it is held until the hole below it is filled. The newest accepted bursts stay in a small ring, so that most
 joins and resumes need not ask Redis.
@@ -9,10 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
-import orjson
-
 from comet import frames
-from common import envelope
 from common.envelope import Burst, User
 from common.positions import Position
 
@@ -28,7 +26,7 @@ DELIVERED, DUPLICATE, HELD, DROPPED = "delivered", "duplicate", "held", "dropped
 
 
 class Member(Protocol):
-    """A session, as far as a room cares."""
+    """A session, as far as a room and the node's membership care."""
 
     @property
     def user(self) -> User:
@@ -87,7 +85,7 @@ class Room:
 
     def __init__(self, room_id: str) -> None:
         self.id = room_id
-        self.id_json = orjson.dumps(room_id)  # put into every frame
+        self.id_json = frames.json_text(room_id)  # put into every frame
         self.epoch = 0
         self.last = 0  # seq of the last message accepted
         self.live = False  # subscribed and positioned; until then everything is held
@@ -260,13 +258,13 @@ class Room:
         pending, self._pending = self._pending, []
         if len(pending) == 1 and isinstance(pending[0], Burst):  # the usual case at low load
             only = pending[0]
-            return frames.websocket(envelope.frame(self.id_json, only.epoch, only.messages)), only.count
+            return frames.websocket(frames.server_messages(self.id_json, only.epoch, only.messages)), only.count
         out: list[bytes] = []
         run: list[bytes] = []
         size, epoch, count = 0, 0, 0
         for one in pending:
             if run and (isinstance(one, bytes) or one.epoch != epoch or size > MERGED_BYTES):
-                out.append(frames.websocket(envelope.frame(self.id_json, epoch, b",".join(run))))
+                out.append(frames.websocket(frames.server_messages(self.id_json, epoch, b",".join(run))))
                 run, size = [], 0
             if isinstance(one, bytes):
                 out.append(frames.websocket(one))
@@ -277,5 +275,5 @@ class Room:
                 count += one.count
                 epoch = one.epoch
         if run:
-            out.append(frames.websocket(envelope.frame(self.id_json, epoch, b",".join(run))))
+            out.append(frames.websocket(frames.server_messages(self.id_json, epoch, b",".join(run))))
         return b"".join(out), count

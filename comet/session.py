@@ -12,13 +12,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from comet import frames, metrics
 from comet.allowance import Allowance
 from comet.backlog import Backlog
+from comet.close_codes import CloseCode
 from comet.context import Context
-from comet.greeting import Greeting
+from comet.greeting import ClosableTransport, Greeting
 from comet.join import Join
 from comet.room import Room
 from common import logs
@@ -28,13 +29,32 @@ from common.positions import Position
 from common.redis_client import REDIS_FAULTS
 from common.store import Appended
 
-if TYPE_CHECKING:
-    from comet.transport import Transport
-
 REST_S: Final = 0.1  # a client that sends too fast is not read for so long
-RATE_LIMITED: Final = 4002
 
 log = logs.get()
+
+
+class SessionTransport(ClosableTransport, Protocol):
+    """The transport, as far as a session cares."""
+
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        """The method that writes WebSocket frames."""
+
+    async def drained(self) -> None:
+        """Return once the client has taken most of what was written."""
+
+    def pause_reading(self) -> None:
+        """Read no more from the client."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    def rest(self, seconds: float) -> None:
+        """Read nothing from the client for so long."""
+
+    def fail(self, code: CloseCode, reason: str = "") -> None:
+        """Close without waiting for the client's half of the handshake."""
 
 
 class Session:
@@ -52,7 +72,7 @@ class Session:
         "write",
     )
 
-    def __init__(self, context: Context, transport: "Transport", user: User) -> None:
+    def __init__(self, context: Context, transport: SessionTransport, user: User) -> None:
         self._context = context
         self._transport = transport
         self.user = user
@@ -192,7 +212,7 @@ class Session:
         self._wait_for(Greeting(self._context, self, self._transport).say_again(), ref)
 
     def _on_ping(self, _payload: dict[str, Any], _ref: str | None) -> None:
-        self.send(b'{"type":"pong","payload":{}}')
+        self.send(frames.PONG)
 
     def _on_join_room(self, payload: dict[str, Any], ref: str | None) -> None:
         room_id, since = frames.room_of(payload), frames.since_of(payload)
@@ -203,7 +223,7 @@ class Session:
         room = self.rooms.pop(room_id := frames.room_of(payload), None)
         if room is not None:
             self._context.hub.leave(room, self)
-        self.send(frames.frame("left", {"roomId": room_id}))
+        self.send(frames.left(room_id))
 
     def _on_client_messages(self, payload: dict[str, Any], ref: str | None) -> None:
         room_id = frames.room_of(payload)
@@ -270,7 +290,8 @@ class Session:
             return
         fault = future.exception()
         if fault is None:
-            self.send(future.result().to_json(ref, room_id))
+            stored = future.result()
+            self.send(frames.ack(ref, room_id, stored.epoch, stored.first_seq, stored.ids))
         elif isinstance(fault, ChatError):
             self.send_error(fault, ref)
         else:
@@ -290,7 +311,7 @@ class Session:
             self._allowance.take(messages)
         except RateLimited:
             if self._allowance.overdrawn:  # it would go on while its answer to a closing handshake is awaited
-                self._transport.fail(RATE_LIMITED, "rate limited too long")
+                self._transport.fail(CloseCode.RATE_LIMITED)
             raise
 
     _DEALERS: ClassVar[dict[str, Callable[["Session", dict[str, Any], str | None], None]]] = {

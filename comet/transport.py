@@ -11,27 +11,23 @@ notices.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from comet import frames, metrics
+from comet.close_codes import CloseCode
+from comet.session import Session
 
-if TYPE_CHECKING:
-    from comet.gateway import Gateway
-    from comet.session import Session
-
-SLOW_CONSUMER: Final = 4001
-KNOWN_CODES: Final = frozenset({1000, 1001, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4002, 4003})
-for _code in KNOWN_CODES:
-    metrics.CLOSED.labels(str(_code))  # present at 0 from the start
+KNOWN_CODES: Final = frozenset(CloseCode)  # labels of a metric; any other code is a client's own
 PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 MISSED_PINGS: Final = 2
 SLICE_BYTES: Final = 2048  # of what came are dealt with between two looks at the clock
@@ -43,14 +39,34 @@ BUFFERED_LOOK_MOST_S: Final = 0.2  # so that many that are stuck cost nothing
 _MESSAGE_OPCODES: Final = (Opcode.TEXT, Opcode.CONT, Opcode.BINARY)
 
 
+class TransportOwner(Protocol):
+    """The gateway, as far as a transport cares."""
+
+    max_frame_bytes: int
+    outbound_bytes: int
+    protocol_log: logging.Logger
+
+    def opened(self, transport: "Transport") -> None:
+        """Take note of a socket."""
+
+    def requested(self, transport: "Transport", request: Request) -> None:
+        """Answer an HTTP request, the opening handshake among them."""
+
+    def closing(self, transport: "Transport") -> None:
+        """Take note that a closing handshake began."""
+
+    def lost(self, transport: "Transport") -> None:
+        """Forget a connection."""
+
+
 class Transport(asyncio.Protocol):
     """One connection: HTTP at first, WebSocket after the opening handshake."""
 
     __slots__ = (
         "_between",
         "_fragments",
-        "_gateway",
         "_held_back",
+        "_owner",
         "_protocol",
         "_resting",
         "_tcp",
@@ -60,9 +76,9 @@ class Transport(asyncio.Protocol):
         "unanswered",
     )
 
-    def __init__(self, gateway: "Gateway") -> None:
-        self._gateway = gateway
-        self._protocol = ServerProtocol(max_size=gateway.max_frame_bytes, logger=gateway.protocol_log)
+    def __init__(self, owner: TransportOwner) -> None:
+        self._owner = owner
+        self._protocol = ServerProtocol(max_size=owner.max_frame_bytes, logger=owner.protocol_log)
         self._tcp: asyncio.Transport | None = None
         self._between = False  # the core stands between two frames
         self._fragments: list[bytes] = []  # of a message that comes in several frames
@@ -78,8 +94,8 @@ class Transport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note of the socket; the request follows."""
         self._tcp = cast("asyncio.Transport", transport)  # uvloop's own class, registered nowhere
-        self._tcp.set_write_buffer_limits(high=self._gateway.outbound_bytes)
-        self._gateway.opened(self)
+        self._tcp.set_write_buffer_limits(high=self._owner.outbound_bytes)
+        self._owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Deal with what came, or with as much of it as one turn allows."""
@@ -118,7 +134,7 @@ class Transport(asyncio.Protocol):
     def _take_texts(self, part: bytes) -> int:
         """Hand on the whole text frames that the part begins with; return where they end."""
         begin, session = 0, self.session
-        while session is not None and (taken := frames.take_text(part, begin, self._gateway.max_frame_bytes)):
+        while session is not None and (taken := frames.take_text(part, begin, self._owner.max_frame_bytes)):
             text, begin = taken
             session.receive(text, text=True)
             session = self.session  # it may have ended itself
@@ -130,7 +146,7 @@ class Transport(asyncio.Protocol):
         if protocol.events:
             for event in protocol.events_received():
                 if isinstance(event, Request):
-                    self._gateway.requested(self, event)
+                    self._owner.requested(self, event)
                 elif isinstance(event, Frame) and event.opcode in _MESSAGE_OPCODES:
                     self._frame(event)
         if protocol.writes:
@@ -147,7 +163,7 @@ class Transport(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """Forget the connection."""
         self._end()
-        self._gateway.lost(self)
+        self._owner.lost(self)
         self._tcp = None
 
     def pause_writing(self) -> None:
@@ -188,18 +204,18 @@ class Transport(asyncio.Protocol):
         """The method that writes to the socket without a detour."""
         return self._tcp.write if self._tcp is not None else _discard
 
-    def close(self, code: int, reason: str) -> None:
+    def close(self, code: CloseCode, reason: str = "") -> None:
         """Begin the closing handshake and end the session; the sweep hangs up on who does not answer."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(code, reason)
+            self._protocol.send_close(code, reason or code.reason)
             self._send_protocol()
             if self.session is None:
-                self._gateway.closing(self)
+                self._owner.closing(self)
         self._end()
 
-    def fail(self, code: int, reason: str) -> None:
+    def fail(self, code: CloseCode, reason: str = "") -> None:
         """Close without waiting for the client's half of the handshake."""
-        self._protocol.fail(code, reason)
+        self._protocol.fail(code, reason or code.reason)
         self._send_protocol()
         self._end()
 
@@ -226,7 +242,7 @@ class Transport(asyncio.Protocol):
         """Hang up on a slow consumer; the close frame (4001) reaches it only if it reads after all."""
         if self._protocol.state is State.OPEN:
             metrics.SLOW_CONSUMERS.inc()
-            self.close(SLOW_CONSUMER, "slow consumer")
+            self.close(CloseCode.SLOW_CONSUMER)
         self.abort()
 
     def abort(self) -> None:
@@ -293,14 +309,14 @@ class Transport(asyncio.Protocol):
         if self.session is not None:
             session, self.session = self.session, None
             if self._tcp is not None:
-                self._gateway.closing(self)  # whoever began it: it has a deadline
+                self._owner.closing(self)  # whoever began it: it has a deadline
             code = self._protocol.close_code if self._protocol.state is State.CLOSED else self._closing_code()
             metrics.CLOSED.labels(str(code) if code in KNOWN_CODES else "other").inc()
             session.end()
 
     def _closing_code(self) -> int | None:
         close = self._protocol.close_sent or self._protocol.close_rcvd
-        return close.code if close is not None else 1006
+        return close.code if close is not None else CloseCode.ABNORMAL_CLOSURE
 
 
 def _is_between_frames(protocol: ServerProtocol) -> bool:

@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from common.append_script import KEYS, Appended, AppendScript, Limits, fault_in
+from common.append_script import KEYS, Appended, AppendScript, StoreLimits, fault_in
 from common.backoff import Backoff
 from common.envelope import User
 from common.errors import Overloaded, Unavailable
@@ -68,7 +68,7 @@ class _Append:
 class AppendLane:
     """The appends of one store, in the order of the calls."""
 
-    def __init__(self, redis: Redis, limits: Limits) -> None:
+    def __init__(self, redis: Redis, limits: StoreLimits) -> None:
         self._redis = redis  # only makes the connection
         self._connections: list[Connection] = []  # made when they are needed, and anew whenever an answer is missing
         self._limits = limits

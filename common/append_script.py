@@ -1,7 +1,7 @@
 """Hop 3 of 9: the append script as it is asked; from common/append_lane.py, to common/append.lua.
 
-Owns what append.lua is told (its arguments, with the Limits of a log among them) and what its answer means (Appended,
-or why nothing was stored). It promises that every append carries a ref: the sender's, or one of our own.
+Owns what append.lua is told (its arguments, with the StoreLimits among them) and what its answer means (Appended, or
+why nothing was stored). It promises that every append carries a ref: the sender's, or one of our own.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ OWN_REF_SECONDS: Final = 30  # at least: our own refs guard our own retries, whi
 
 
 @dataclass(slots=True, frozen=True)
-class Limits:
+class StoreLimits:
     """How much of a log is kept, and for how long an append is tried."""
 
     shards: int = 16
@@ -50,26 +50,11 @@ class Appended:
         epoch, first_seq, *found = ack.decode("ascii").split(" ")
         return cls(int(epoch), int(first_seq), found, repeat=repeat)
 
-    def to_json(self, ref: str | None, room: str) -> bytes:
-        """Return the ack frame."""
-        messages = ",".join(
-            [
-                f'{{"id":"{one}","seq":{seq},"timestamp":{one.partition("-")[0]}}}'
-                for seq, one in enumerate(self.ids, self.first_seq)
-            ]
-        )
-        return b'{"type":"ack","payload":{"ref":%b,"roomId":%b,"epoch":%d,"messages":[%b]}}' % (
-            orjson.dumps(ref),
-            orjson.dumps(room),
-            self.epoch,
-            messages.encode(),
-        )
-
 
 class AppendScript:
     """append.lua with the limits of this store."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: StoreLimits) -> None:
         self.text = room_script("append.lua")
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()  # by which Redis knows it
         self._limits = limits

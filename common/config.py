@@ -28,10 +28,10 @@ _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,\[\]]+)"
 _BROKER = re.compile(rf"{_HOST}(:[0-9]{{1,5}})?")
 ADDRESS = re.compile(rf"{_HOST}:[0-9]{{1,5}}")  # host:port
 
-_S = TypeVar("_S", bound="Shared")
+_S = TypeVar("_S", bound="SharedSettings")
 
 
-class Shared(BaseModel):
+class SharedSettings(BaseModel):
     """The settings that every service has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -84,7 +84,7 @@ class Shared(BaseModel):
     @classmethod
     def prefix_of(cls, field: str) -> str:
         """Return `chat` for a shared setting, the service's name for its own."""
-        return SHARED if field in Shared.model_fields else cls.service
+        return SHARED if field in SharedSettings.model_fields else cls.service
 
     @classmethod
     def env_name(cls, field: str) -> str:
@@ -124,7 +124,7 @@ def flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _from_environ(cls: type[Shared], environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def _from_environ(cls: type[SharedSettings], environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     fields = {cls.env_name(field): field for field in cls.model_fields}
     unknown = [
         name
@@ -138,7 +138,7 @@ def _from_environ(cls: type[Shared], environ: Mapping[str, str]) -> dict[str, tu
     return {fields[name]: (value, name) for name, value in environ.items() if name in fields}
 
 
-def _from_file(cls: type[Shared], path: Path) -> dict[str, tuple[str, str]]:
+def _from_file(cls: type[SharedSettings], path: Path) -> dict[str, tuple[str, str]]:
     fields = {cls.file_key(field): field for field in cls.model_fields}
     others = tuple(f"{name}_" for name in SERVICES if name != cls.service)
     found: dict[str, tuple[str, str]] = {}
@@ -163,7 +163,7 @@ def _from_file(cls: type[Shared], path: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _faults(cls: type[Shared], error: ValidationError, origins: Mapping[str, str]) -> list[str]:
+def _faults(cls: type[SharedSettings], error: ValidationError, origins: Mapping[str, str]) -> list[str]:
     lines = []
     for fault in error.errors():
         text = fault["msg"].removeprefix("Value error, ")
@@ -184,7 +184,7 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(SettingError.exit_code)
 
 
-def _parser(cls: type[Shared]) -> argparse.ArgumentParser:
+def _parser(cls: type[SharedSettings]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=f"python -m {cls.service}",
         description=f"Run {cls.service}. Settings rise from the config file over the environment to flags.",
@@ -196,7 +196,7 @@ def _parser(cls: type[Shared]) -> argparse.ArgumentParser:
     own = parser.add_argument_group(cls.service)
     shared = parser.add_argument_group("shared by all services")
     for field, spec in cls.model_fields.items():
-        group = shared if field in Shared.model_fields else own
+        group = shared if field in SharedSettings.model_fields else own
         default = spec.default.get_secret_value() if isinstance(spec.default, SecretStr) else spec.default
         shown = json.dumps(default) if isinstance(default, bool) else default
         text = f"{spec.description} [{cls.env_name(field)}, default: {shown if shown != '' else 'none'}]".replace(

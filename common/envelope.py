@@ -63,15 +63,6 @@ def parse_burst(payload: bytes) -> Burst:
     return Burst(int(epoch), int(first_seq), int(count), messages)
 
 
-def frame(room_json: bytes, epoch: int, messages: bytes) -> bytes:
-    """Return the serverMessages frame around messages' JSON; `room_json` is the room's id as a JSON string."""
-    return b'{"type":"serverMessages","payload":{"roomId":%b,"epoch":%d,"messages":[%b]}}' % (
-        room_json,
-        epoch,
-        messages,
-    )
-
-
 def messages_of(frame_text: bytes | str) -> bytes:
     """Return the messages' JSON inside a serverMessages frame; raise BadRequest if it is none."""
     try:

@@ -22,36 +22,52 @@ from common.errors import StartupError
 BACKLOG: Final = 4096  # connections that wait to be accepted: past it a client hears nothing and tries again after 1 s
 
 
-class Stop:
-    """The wish to stop, set once by a signal."""
+def exit_at_once() -> None:
+    """End this program without any cleanup, with the exit code of a program that Ctrl-C ended."""
+    os._exit(128 + signal.SIGINT)
 
-    def __init__(self) -> None:
+
+class StopRequest:
+    """A request to stop, made by a signal or by the program itself. The first reason is kept.
+
+    A signal that arrives after the request calls `on_second_signal`, which must end the program.
+    """
+
+    def __init__(self, on_second_signal: Callable[[], None] = exit_at_once) -> None:
+        self.on_second_signal = on_second_signal
+        self._reason = ""
         self._event = asyncio.Event()
 
     @property
-    def wanted(self) -> bool:
-        """Whether somebody asked to stop."""
+    def made(self) -> bool:
+        """Whether the program was asked to stop."""
         return self._event.is_set()
 
-    def ask(self) -> None:
-        """Ask to stop; the second time, end at once."""
-        if self._event.is_set():
-            os._exit(130)
+    def make(self, reason: str) -> None:
+        """Ask the program to stop."""
+        self._reason = self._reason or reason
         self._event.set()
 
-    async def wait(self) -> None:
-        """Return once somebody asked to stop."""
+    def on_signal(self, signum: signal.Signals) -> None:
+        """Ask the program to stop. The second signal ends it at once."""
+        if self.made:
+            self.on_second_signal()
+        self.make(signum.name)
+
+    async def wait(self) -> str:
+        """Wait for the request and return its reason, such as SIGTERM."""
         await self._event.wait()
+        return self._reason
 
 
-def run(main: Callable[[Stop], Awaitable[None]]) -> int:
+def run(main: Callable[[StopRequest], Awaitable[None]]) -> int:
     """Run the service to its end on uvloop and return the exit code; a StartupError becomes one line on stderr."""
 
     async def with_signals() -> None:
-        stop = Stop()
+        stop = StopRequest()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, stop.ask)
+            loop.add_signal_handler(signum, stop.on_signal, signum)
         # What start-up made lives as long as the service: no collection needs to look at it again.
         gc.collect()
         gc.freeze()

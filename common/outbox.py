@@ -1,8 +1,8 @@
-"""The outbox: what is accepted and not yet in Kafka, one durable stream a shard, and the lease on who forwards it.
+"""Hop 5 of 9: the outbox, entries that are not yet in Kafka; from common/append.lua, to comet/forwarder.py.
 
-append.lua fills it in the same instant as the room's stream. Here stands what the one node that holds a shard's lease
-does with it: read from the head, remove after the answer. Removal is fenced: a node that lost its lease while it was
-stopped removes nothing, whatever it still believes.
+A shard's outbox is one durable stream. append.lua adds to it together with the room's stream. The one node that holds
+the shard's lease reads it from the head and removes each entry after Logic's answer. Removal is fenced: a node that
+lost its lease while it was stopped removes nothing, whatever it still believes.
 """
 
 import asyncio

@@ -6,7 +6,7 @@ But for `read_answers`, whose callers have their own: one waits for answers that
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import hiredis
@@ -23,6 +23,8 @@ from common.errors import SettingError, StartupError
 from common.health import Health
 
 log = logs.get()
+
+RedisClient: TypeAlias = Redis  # for modules that pass a client on without knowing redis
 
 TIMEOUT_S: Final = 2.0
 READ_BYTES: Final = 65_536
@@ -170,7 +172,7 @@ async def check(redis: Redis, url: str) -> None:
 
 
 @dataclass(slots=True, frozen=True)
-class State:
+class RedisState:
     """How a Redis is run: its memory, and by setting what is weaker than promised."""
 
     memory_bytes: int
@@ -178,7 +180,7 @@ class State:
     weak: dict[str, str]
 
 
-async def look_at(redis: Redis, health: Health) -> State:
+async def look_at(redis: Redis, health: Health) -> RedisState:
     """Say in the log and in /readyz where this Redis may lose what was acked, or has no bound that refuses writes.
 
     Whoever looks again takes back what was mended meanwhile. Raises what redis raises.
@@ -191,7 +193,7 @@ async def look_at(redis: Redis, health: Health) -> State:
         raise memory
     found = {"maxmemory-policy": memory["maxmemory_policy"]}
     found |= {"config": f"unreadable ({config})"} if isinstance(config, RedisError) else config  # hosted ones hide it
-    state = State(memory["used_memory"], memory["maxmemory"], _weaknesses(found, memory["maxmemory"]))
+    state = RedisState(memory["used_memory"], memory["maxmemory"], _weaknesses(found, memory["maxmemory"]))
     _warn(state.weak, health)
     return state
 

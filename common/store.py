@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 
 from common import envelope, ids, keys, shards
 from common.append_lane import AppendLane
-from common.append_script import Appended, Limits
+from common.append_script import Appended, StoreLimits
 from common.envelope import Burst, User
 from common.positions import Log, Position, parse_epochs
 from common.scripts import room_script
 
-__all__ = ["PAGE_BYTES", "Appended", "Entry", "Limits", "Read", "Store", "newest"]
+__all__ = ["PAGE_BYTES", "Appended", "Entry", "Read", "Store", "StoreLimits", "newest"]
 
 PAGE_BYTES: Final = 262_144  # about the most in one frame of history or recovery: a client must be able to take it
 
@@ -58,7 +58,7 @@ class Read:
 class Store:
     """The rooms' logs."""
 
-    def __init__(self, redis: Redis, limits: Limits) -> None:
+    def __init__(self, redis: Redis, limits: StoreLimits) -> None:
         self._redis = redis
         self._limits = limits
         self._lane = AppendLane(redis, limits)

@@ -11,20 +11,18 @@ from contextlib import aclosing
 from functools import partial
 from typing import Final
 
-from redis.asyncio import Redis
-
 from common import lifecycle, logs, redis_client
 from common.health import Health, serve_health
 from common.registry import Registry
-from job import startup
+from job import kafka, kafka_topics, startup
 from job.comet_client import CometClient
-from job.config import Settings
+from job.config import JobSettings
 from job.consumer import Consumer
 from job.dead_letter import DeadLetters
 from job.directory import Directory
 from job.dispatcher import Dispatcher
 from job.fleet import Fleet
-from job.routes import Routes
+from job.locator import Locator
 
 LEAVE_S: Final = 1.5  # of the time to drain: for the last commits and to leave the group
 
@@ -33,12 +31,12 @@ log = logs.get()
 
 def main(argv: Sequence[str]) -> int:
     """Run Job with these arguments and return its exit code."""
-    settings = Settings.load(argv)
+    settings = JobSettings.load(argv)
     logs.configure("job", settings.log_level, settings.log_format)
     return lifecycle.run(partial(serve, settings))
 
 
-async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
+async def serve(settings: JobSettings, stop: lifecycle.StopRequest) -> None:
     """Run Job until asked to stop, then drain. Raises StartupError (in a group)."""
     health = Health()
     async with (
@@ -58,7 +56,7 @@ async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
 class Job:
     """All parts of Job."""
 
-    def __init__(self, settings: Settings, health: Health, redis: Redis) -> None:
+    def __init__(self, settings: JobSettings, health: Health, redis: redis_client.RedisClient) -> None:
         self._settings = settings
         self._health = health
         self._redis = redis
@@ -89,12 +87,13 @@ class Job:
         registry = Registry(self._redis, settings.shards)
         fleet = Fleet(tasks, CometClient, settings.addresses, settings.push_deadline_seconds)
         directory = Directory(registry, fleet, health)
-        dispatcher = Dispatcher(Routes(registry, directory, fleet), fleet)
-        dead_letters = DeadLetters(settings, health)
+        dispatcher = Dispatcher(Locator(registry, directory, fleet), fleet)
+        dead_letters = DeadLetters(settings.kafka_topic, partial(kafka_topics.writer, settings), health)
+        join = partial(kafka.member, settings)
         await directory.refresh()
         tasks.create_task(directory.run())
         tasks.create_task(dead_letters.run())
         self._consumers = [
-            Consumer(index, settings, dispatcher, dead_letters, health) for index in range(settings.consumers)
+            Consumer(index, settings, join, dispatcher, dead_letters, health) for index in range(settings.consumers)
         ]
         self._consuming = [tasks.create_task(consumer.run()) for consumer in self._consumers]

@@ -1,8 +1,8 @@
-"""The gRPC side of one Comet node: a channel, its three calls, counted and timed, and what their failures mean.
+"""Hop 8 of 9: the gRPC client of one Comet node; from job/pusher.py, to comet/push_service.py.
 
-A failure is said in the product's own words. Unavailable: the node can't be reached, goes away or takes too long, or
-something else has its address. Overloaded: it refuses for now. Internal: it failed, perhaps for what was pushed.
-BadRequest: it will never take this.
+It owns one channel and its three calls, which it counts and times. It raises each failure as an error of the product.
+Unavailable: the node can't be reached, goes away or takes too long, or another program has its address. Overloaded: the
+node refuses for now. Internal: the node failed, perhaps because of the push. BadRequest: the node will never take it.
 """
 
 import time

@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from common.config import ADDRESS, Shared
+from common.config import ADDRESS, SharedSettings
 
 
-class Settings(Shared):
+class JobSettings(SharedSettings):
     """What Job can be told."""
 
     service: ClassVar[str] = "job"

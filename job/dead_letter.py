@@ -9,37 +9,44 @@ When full: the bound is what the partitions have in flight (job/progress.py).
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
-from typing import Any, Final
-
-from aiokafka import ConsumerRecord
-from aiokafka.errors import MessageSizeTooLargeError
+from typing import Final, Protocol
 
 from common import logs
 from common.backoff import Backoff
-from common.errors import reason_of
+from common.errors import ChatError, TooLarge
 from common.health import Health
-from job import kafka
-from job.config import Settings
-from job.record import DEAD_LETTER, Record
+from job.record import DEAD_LETTER, KafkaRecord, PendingRecord
 
 AT_ONCE: Final = 100
 OWN_HEADERS: Final = 4
 # A record as large as Kafka takes does not fit again, for the headers; so much of it is kept then.
 CUT_BYTES: Final = 65_536
 
-Send = Callable[..., Awaitable[asyncio.Future[Any]]]
-Writer = Callable[[Settings], AbstractAsyncContextManager[Send]]
-
 log = logs.get()
+
+
+class Writer(Protocol):
+    """Writes to the topic of the dead letters, see job/kafka_topics.py."""
+
+    async def send(
+        self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
+    ) -> asyncio.Future[None]:
+        """Send a record; the future is done when Kafka has it, and raises Unavailable or TooLarge. Raises Unavailable.
+
+        The caller need not await the future of a record that it sends again.
+        """
+
+
+OpenWriter = Callable[[str], AbstractAsyncContextManager[Writer]]  # takes the topic, which it creates if need be
 
 
 class _Letter:
     """One dead letter."""
 
-    def __init__(self, record: Record, source: ConsumerRecord, reason: str) -> None:
+    def __init__(self, record: PendingRecord, source: KafkaRecord, reason: str) -> None:
         self.record = record
         self.key: bytes | None = source.key
         # A record without key and value is legal in Kafka, but aiokafka does not send it.
@@ -52,6 +59,10 @@ class _Letter:
             *source.headers,
         ]
 
+    async def send(self, writer: Writer) -> asyncio.Future[None]:
+        """Send it, as Writer.send does."""
+        return await writer.send(self.key, self.value, self.headers)
+
     def cut(self) -> None:
         """Keep only the head of the value, and say so."""
         value = self.value or b""
@@ -62,15 +73,14 @@ class _Letter:
 class DeadLetters:
     """Writes dead letters. Connects with the first one: most days there is none."""
 
-    def __init__(self, settings: Settings, health: Health, writer: Writer = kafka.writer) -> None:
-        self._settings = settings
+    def __init__(self, topic: str, open_writer: OpenWriter, health: Health) -> None:
+        self._topic = f"{topic}.dlq"
+        self._open_writer = open_writer
         self._health = health
-        self._writer = writer
-        self._topic = f"{settings.kafka_topic}.dlq"
         self._waiting: deque[_Letter] = deque()
         self._arrived = asyncio.Event()
 
-    def put(self, record: Record, source: ConsumerRecord, reason: str) -> None:
+    def put(self, record: PendingRecord, source: KafkaRecord, reason: str) -> None:
         """Park a record; it is settled when Kafka has it."""
         log.warning("Dead letter", reason=reason, partition=source.partition, offset=source.offset)
         self._waiting.append(_Letter(record, source, reason))
@@ -82,43 +92,31 @@ class DeadLetters:
         while True:
             await self._arrived.wait()
             try:
-                await kafka.create_if_missing(self._settings, self._topic)
-                async with self._writer(self._settings) as send:
-                    await self._write_all(send, backoff)
-            except kafka.FAULTS as e:
-                why = reason_of(e)
-                log.warning("Dead letters can't be written", topic=self._topic, waiting=len(self._waiting), why=why)
+                async with self._open_writer(self._topic) as writer:
+                    await self._write_all(writer, backoff)
+            except ChatError as e:
+                waiting, why = len(self._waiting), e.message
+                log.warning("Dead letters can't be written", topic=self._topic, waiting=waiting, why=why)
                 self._health.bad("dead_letters", f"{self._topic} can't be written: {why}")
             await backoff.wait()
 
-    async def _write_all(self, send: Send, backoff: Backoff) -> None:
+    async def _write_all(self, writer: Writer, backoff: Backoff) -> None:
         while True:
             while self._waiting:
-                await self._write(send)
+                await self._write(writer)
                 self._health.good("dead_letters")
                 backoff.reset()
             self._arrived.clear()
             await self._arrived.wait()
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, writer: Writer) -> None:
         """Send some at once, then await each in its turn."""
-        sent = [(letter, await self._send(send, letter)) for letter in list(islice(self._waiting, AT_ONCE))]
+        sent = [(letter, await letter.send(writer)) for letter in list(islice(self._waiting, AT_ONCE))]
         for letter, acknowledged in sent:
             try:
                 await acknowledged
-            except MessageSizeTooLargeError:
+            except TooLarge:
                 letter.cut()
-                await (await self._send(send, letter))
+                await (await letter.send(writer))
             self._waiting.popleft()
             letter.record.settle(DEAD_LETTER)
-
-    async def _send(self, send: Send, letter: _Letter) -> asyncio.Future[Any]:
-        future = await send(self._topic, letter.value, letter.key, headers=letter.headers)
-        future.add_done_callback(_seen)
-        return future
-
-
-def _seen(future: asyncio.Future[Any]) -> None:
-    """Look at the outcome, so that nobody complains of one that was not awaited for an earlier one's failure."""
-    if not future.cancelled():
-        future.exception()

@@ -8,21 +8,21 @@ knows best whom it has.
 """
 
 from job.fleet import Fleet
+from job.locator import Found, Locator
 from job.pusher import Pusher
-from job.record import PUSH, ROOM, Record
-from job.routes import Found, Routes
+from job.record import PUSH, ROOM, PendingRecord
 
 
 class Dispatcher:
     """Routes records."""
 
-    def __init__(self, routes: Routes, fleet: Fleet) -> None:
-        self._routes = routes
+    def __init__(self, locator: Locator, fleet: Fleet) -> None:
+        self._locator = locator
         self._fleet = fleet
 
-    async def dispatch(self, records: list[Record]) -> None:
+    async def dispatch(self, records: list[PendingRecord]) -> None:
         """Give each record to the pushers of those that it is for, in order; all are settled later."""
-        where = await self._routes.find(records)
+        where = await self._locator.find(records)
         for record in records:
             if record.type == ROOM:
                 pushers = self._for_room(record, where)
@@ -41,12 +41,12 @@ class Dispatcher:
 
     # -- who gets it -------------------------------------------------------------------------------------------------
 
-    def _for_room(self, record: Record, where: Found | None) -> list[Pusher]:
+    def _for_room(self, record: PendingRecord, where: Found | None) -> list[Pusher]:
         if where is None or record.server:
             return self._allowed(record)
         return where.rooms[record.room]
 
-    def _for_users(self, record: Record, where: Found | None) -> dict[Pusher, list[str]]:
+    def _for_users(self, record: PendingRecord, where: Found | None) -> dict[Pusher, list[str]]:
         if where is None or record.server:
             return dict.fromkeys(self._allowed(record), record.keys)
         found: dict[Pusher, list[str]] = {}
@@ -55,10 +55,10 @@ class Dispatcher:
                 found.setdefault(pusher, []).append(key)
         return found
 
-    def _for_all(self, record: Record) -> dict[Pusher, list[str]]:
+    def _for_all(self, record: PendingRecord) -> dict[Pusher, list[str]]:
         return {pusher: [] for pusher in self._allowed(record)}
 
-    def _allowed(self, record: Record) -> list[Pusher]:
+    def _allowed(self, record: PendingRecord) -> list[Pusher]:
         """All nodes, or the one that the record names; but who is behind an address of comet_addrs, nobody knows."""
         if record.server and self._fleet.registered:
             named = self._fleet.get(record.server)

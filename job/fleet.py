@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from common import logs
-from common.registry import Node as Registered
+from common.registry import Node
 from job import metrics
-from job.pusher import Node, Pusher
+from job.pusher import NodeClient, Pusher
 
 GRACE_S: Final = 1.0  # a call takes milliseconds, and a node that left may be a dead one
 
@@ -26,7 +26,7 @@ class Fleet:
     def __init__(
         self,
         tasks: asyncio.TaskGroup,
-        connect: Callable[[str], Node],  # takes host:port
+        connect: Callable[[str], NodeClient],  # takes host:port
         addresses: list[str],
         deadline_s: float,
     ) -> None:
@@ -52,7 +52,7 @@ class Fleet:
         found = self._pushers.get(incarnation)
         return None if found is None else found[0]
 
-    def adopt(self, nodes: Mapping[str, Registered], *, keep_missing: bool = False) -> None:
+    def adopt(self, nodes: Mapping[str, Node], *, keep_missing: bool = False) -> None:
         """Take note of who lives now; `keep_missing` if who is missing may live all the same."""
         for incarnation, node in nodes.items():
             if incarnation not in self._pushers:

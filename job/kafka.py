@@ -1,69 +1,26 @@
-"""Kafka, as Job uses it: the topic's check at the start, a member of the group, the writer of dead letters.
+"""Hop 7 of 9: the connection to Kafka, a member of the group; from Kafka (logic/kafka.py), to job/consumer.py.
 
-The only place that builds aiokafka's objects, with the settings and timeouts that each has.
+Fetches, commits, and tells of each rebalance before it happens. Every fault of Kafka is raised as Unavailable. Records
+pass through as aiokafka made them: job/record.py names the fields that Job reads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError, TopicAlreadyExistsError, for_code
 
 from common import kafka_client
-from job.config import Settings
+from job.config import JobSettings
+from job.kafka_faults import FAULTS, FaultsRaised
+from job.record import KafkaRecord
 
 kafka_client.mend()
 
-REQUEST_S: Final = 5.0
 JOIN_S: Final = 30.0  # a group of many may be long in forming
 LEAVE_S: Final = 2.0
-# What aiokafka raises when Kafka is away or unwilling.
-FAULTS: Final = (KafkaError, ConsumerStoppedError, IllegalOperation, TimeoutError, OSError)
-_AS_THE_CLUSTER_SAYS: Final = -1
-_MOST_BYTES: Final = 64 * 1024 * 1024
-
-
-async def partitions_of(settings: Settings, topic: str) -> int:
-    """Return how many partitions the topic has, 0 if it does not exist."""
-    async with _admin(settings) as admin:
-        return await _partitions(admin, topic)
-
-
-async def create_if_missing(settings: Settings, topic: str) -> None:
-    """Create a topic of one partition, replicated as the cluster has it by default, unless it exists."""
-    async with _admin(settings) as admin:
-        if await _partitions(admin, topic):
-            return
-        # aiokafka takes a replication of -1 only with an empty assignment; a broker may be too old for it.
-        for replication, assignment in ((_AS_THE_CLUSTER_SAYS, {}), (1, None)):
-            answer = await admin.create_topics([NewTopic(topic, 1, replication, assignment)])
-            error = for_code(answer.topic_errors[0][1])
-            if error.errno == 0 or error is TopicAlreadyExistsError:
-                return
-        raise error(f"can't create topic {topic}: {answer.topic_errors[0][2]}")
-
-
-async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> int:
-    # All are listed: to ask for one by name could create it.
-    for described in await admin.describe_topics():
-        if described["topic"] == topic:
-            return len(described["partitions"])
-    return 0
-
-
-@asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_brokers, request_timeout_ms=int(REQUEST_S * 1000))
-    try:
-        async with asyncio.timeout(REQUEST_S * 2):
-            await admin.start()
-            yield admin
-    finally:
-        await admin.close()
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
@@ -81,11 +38,61 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pu
         """Nothing to do: a partition's progress begins with its first record."""
 
 
+class KafkaMember:
+    """A member of the group that reads one topic; partitions are named by their numbers."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+
+    def assigned(self) -> set[int]:
+        """Return the partitions that the group gave this member."""
+        return {tp.partition for tp in self._consumer.assignment()}
+
+    async def fetch(self, partitions: Collection[int], timeout_ms: int, most: int) -> dict[int, list[KafkaRecord]]:
+        """Return up to `most` records of these partitions (none named: of all) by partition. Raises Unavailable."""
+        with FaultsRaised():
+            wanted = self._named(partitions)
+            fetched = await self._consumer.getmany(*wanted, timeout_ms=timeout_ms, max_records=most)
+        return {tp.partition: records for tp, records in fetched.items()}
+
+    @contextmanager
+    def paused(self, partitions: Collection[int]) -> Iterator[None]:
+        """Keep aiokafka from fetching ahead: what it would get now is one record, and a moment later many."""
+        with FaultsRaised():
+            self._consumer.pause(*self._named(partitions))
+        try:
+            yield
+        finally:
+            with FaultsRaised():
+                self._consumer.resume(*self._named(self.assigned().intersection(partitions)))  # some may be revoked
+
+    async def commit(self, offsets: dict[int, int]) -> None:
+        """Commit the next offset to read of each partition. Raises Unavailable."""
+        with FaultsRaised():
+            await self._consumer.commit({TopicPartition(self._topic, one): at for one, at in offsets.items()})
+
+    def end_of(self, partition: int) -> int | None:
+        """Return the partition's end as its last fetch told it; None before the first."""
+        end: int | None = self._consumer.highwater(TopicPartition(self._topic, partition))
+        return end
+
+    def answered_at(self, partition: int) -> float:
+        """Return when Kafka last answered a fetch of the partition (Unix seconds); 0 before the first."""
+        return (self._consumer.last_poll_timestamp(TopicPartition(self._topic, partition)) or 0) / 1000
+
+    def _named(self, partitions: Collection[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, one) for one in partitions]
+
+
 @asynccontextmanager
 async def member(
-    settings: Settings, client_id: str, revoked: Callable[[], Awaitable[None]]
-) -> AsyncIterator[AIOKafkaConsumer]:
-    """Be a member of the group while inside; `revoked` is awaited before partitions are given back."""
+    settings: JobSettings, client_id: str, revoked: Callable[[], Awaitable[None]]
+) -> AsyncIterator[KafkaMember]:
+    """Be a member of the group while inside; `revoked` is awaited before partitions are given back.
+
+    Raises Unavailable where the group can't be joined.
+    """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_brokers,
         client_id=client_id,
@@ -99,29 +106,11 @@ async def member(
     )
     consumer.subscribe([settings.kafka_topic], listener=_Listener(revoked))
     try:
-        async with asyncio.timeout(JOIN_S):
-            await consumer.start()
-        yield consumer
+        with FaultsRaised():
+            async with asyncio.timeout(JOIN_S):
+                await consumer.start()
+        yield KafkaMember(consumer, settings.kafka_topic)
     finally:
         with suppress(*FAULTS):
             async with asyncio.timeout(LEAVE_S):
                 await consumer.stop()
-
-
-@asynccontextmanager
-async def writer(settings: Settings) -> AsyncIterator[Callable[..., Awaitable[asyncio.Future[Any]]]]:
-    """Give a function that sends a record as aiokafka's `send` does; it returns a future of the acknowledgement."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_brokers,
-        acks="all",
-        request_timeout_ms=int(REQUEST_S * 1000),
-        max_request_size=_MOST_BYTES,  # the broker decides
-    )
-    try:
-        async with asyncio.timeout(REQUEST_S * 2):
-            await producer.start()
-        yield producer.send
-    finally:
-        with suppress(*FAULTS):
-            async with asyncio.timeout(LEAVE_S):
-                await producer.stop()

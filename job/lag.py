@@ -5,13 +5,11 @@ direct question is wrong.
 """
 
 import time
-from typing import Final
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from typing import Final, Protocol
 
 from common.health import Health
 from job import metrics
-from job.config import Settings
+from job.config import JobSettings
 from job.partitions import Partitions
 
 SILENCE_S: Final = 5.0  # without an answer to a fetch, beyond what the broker may hold it back
@@ -20,13 +18,26 @@ SILENCE_S: Final = 5.0  # without an answer to a fetch, beyond what the broker m
 _shown: "dict[int, Lag]" = {}
 
 
+class LagSource(Protocol):
+    """A member of the group, as far as lag needs it; see job/kafka.py."""
+
+    def assigned(self) -> set[int]:
+        """Return the partitions that it has."""
+
+    def end_of(self, partition: int) -> int | None:
+        """Return the partition's end as its last fetch told it; None before the first."""
+
+    def answered_at(self, partition: int) -> float:
+        """Return when Kafka last answered a fetch of the partition (Unix seconds); 0 before the first."""
+
+
 class Lag:
     """What one consumer shows of its partitions."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, partitions: Partitions, health: Health, name: str, settings: Settings
+        self, member: LagSource, partitions: Partitions, health: Health, name: str, settings: JobSettings
     ) -> None:
-        self._consumer = consumer
+        self._member = member
         self._partitions = partitions
         self._health = health
         self._name = name
@@ -35,10 +46,10 @@ class Lag:
 
     def observe(self) -> None:
         """Show the lag of all partitions that the consumer has now."""
-        assigned: set[TopicPartition] = self._consumer.assignment()
-        self._hide({partition for partition, by in _shown.items() if by is self} - {tp.partition for tp in assigned})
-        for tp in assigned:
-            self._show(tp)
+        assigned = self._member.assigned()
+        self._hide({partition for partition, by in _shown.items() if by is self} - assigned)
+        for partition in assigned:
+            self._show(partition)
         self._judge(assigned)
 
     def close(self) -> None:
@@ -51,21 +62,21 @@ class Lag:
             del _shown[partition]
             metrics.LAG.remove(partition)
 
-    def _show(self, tp: TopicPartition) -> None:
-        end: int | None = self._consumer.highwater(tp)
+    def _show(self, partition: int) -> None:
+        end = self._member.end_of(partition)
         if end is None:  # not fetched from yet
             return
-        position = self._partitions.position(tp.partition)
-        _shown[tp.partition] = self
+        position = self._partitions.position(partition)
+        _shown[partition] = self
         # Fetched from without getting a record: it stands at the end.
-        metrics.LAG.labels(tp.partition).set(0 if position is None else max(0, end - position))
+        metrics.LAG.labels(partition).set(0 if position is None else max(0, end - position))
 
-    def _judge(self, assigned: set[TopicPartition]) -> None:
+    def _judge(self, assigned: set[int]) -> None:
         now = time.time()
         if not assigned or self._partitions.full():  # then nothing is asked
             self._answered_at = now
-        for tp in assigned:
-            self._answered_at = max(self._answered_at, (self._consumer.last_poll_timestamp(tp) or 0) / 1000)
+        for partition in assigned:
+            self._answered_at = max(self._answered_at, self._member.answered_at(partition))
         silent_s = now - self._answered_at
         if silent_s > self._patience_s:
             self._health.bad(self._name, f"no answer from Kafka for {silent_s:.0f} s")

@@ -10,13 +10,11 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
-
-from aiokafka import TopicPartition
+from typing import Final
 
 from common import logs
-from common.errors import reason_of
-from job import kafka, metrics
+from common.errors import Unavailable, reason_of
+from job import metrics
 from job.progress import Progress
 
 COMMIT_TIMEOUT_S: Final = 2.0
@@ -24,7 +22,7 @@ COMMIT_TIMEOUT_S: Final = 2.0
 # whole group, and a node that fails must not hold that up. Less than a call to a node may take.
 QUIET_S: Final = 1.0
 
-Commit = Callable[[dict[TopicPartition, int]], Awaitable[Any]]
+Commit = Callable[[dict[int, int]], Awaitable[None]]  # takes the next offset by partition; raises Unavailable
 
 log = logs.get()
 
@@ -32,8 +30,7 @@ log = logs.get()
 class Partitions:
     """Progress by partition; a partition is here from its first record on until it is let go of."""
 
-    def __init__(self, topic: str, hurry: Callable[[], None]) -> None:
-        self._topic = topic
+    def __init__(self, hurry: Callable[[], None]) -> None:
         self._hurry = hurry  # called while a partition is full
         self._progress: dict[int, Progress] = {}
         self._full: set[int] = set()  # those that had no room at the last look
@@ -110,16 +107,16 @@ class Partitions:
     async def _commit(self, commit: Commit, progress: dict[int, Progress]) -> None:
         async with self._committing:
             ready = {n: one for n, one in progress.items() if one.advance() != one.committed}
-            offsets = {TopicPartition(self._topic, n): one.position for n, one in ready.items()}
+            offsets = {n: one.position for n, one in ready.items()}
             if not offsets:
                 return
             try:
                 async with asyncio.timeout(COMMIT_TIMEOUT_S):
                     await commit(offsets)
-            except kafka.FAULTS as e:
+            except (Unavailable, TimeoutError) as e:
                 metrics.NOT_COMMITTED.inc()
                 log.warning("Offsets not committed", why=reason_of(e))
                 return
             metrics.COMMITTED.inc()
-            for tp, offset in offsets.items():
-                ready[tp.partition].committed = offset
+            for n, offset in offsets.items():
+                ready[n].committed = offset

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from job import metrics
-from job.record import PUSHED, Record
+from job.record import PUSHED, PendingRecord
 
 # At 1,500 records a second and partition, as many as come within the push deadline of 5 s: so long must a node be able
 # to hold up one record while the others get theirs.
@@ -23,7 +23,7 @@ class Progress:
     """The records of one partition that are in flight."""
 
     def __init__(self, moved: Callable[[], None]) -> None:
-        self._records: deque[Record] = deque()  # by offset; those behind the first may be finished already
+        self._records: deque[PendingRecord] = deque()  # by offset; those behind the first may be finished already
         self._moved = moved  # told when a record finishes
         self._size_bytes = 0  # of the unfinished ones
         self.unfinished = 0
@@ -39,13 +39,13 @@ class Progress:
         self.advance()
         return len(self._records) >= MAX_RECORDS or self._size_bytes >= MAX_BYTES
 
-    def add(self, offset: int, timestamp_ms: int, size_bytes: int) -> Record:
+    def add(self, offset: int, timestamp_ms: int, size_bytes: int) -> PendingRecord:
         """Take in the next record."""
         if offset < self._next:  # the log is another one, or was cut: what was in flight means nothing in it
             self._records.clear()
             self.position = -1
         self._next = offset + 1
-        record = Record(offset, timestamp_ms, size_bytes, self._finish)
+        record = PendingRecord(offset, timestamp_ms, size_bytes, self._finish)
         self._records.append(record)
         self._size_bytes += size_bytes
         self.unfinished += 1
@@ -60,7 +60,7 @@ class Progress:
             self.position = records.popleft().offset + 1
         return self.position
 
-    def _finish(self, record: Record) -> None:
+    def _finish(self, record: PendingRecord) -> None:
         self.unfinished -= 1
         self._size_bytes -= record.size_bytes
         record.proto = None

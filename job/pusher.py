@@ -1,4 +1,4 @@
-"""Hop 8 of 9: the pusher, one for each node; from job/dispatcher.py, to comet/push_service.py.
+"""Hop 8 of 9: the pusher, one for each node; from job/dispatcher.py, to job/node_queue.py and job/comet_client.py.
 
 Owns what waits for one node. One call is in flight; what comes meanwhile is merged into the next, so that a busy node
 gets few large calls and an idle one each record at once. A room's records keep their order, also over retries.
@@ -17,10 +17,10 @@ from typing import Final, Protocol
 from common import logs
 from common.backoff import Backoff
 from common.errors import ChatError, Internal, Overloaded
-from job.lane import Lane, Outcome
 from job.merge import merge
 from job.metrics import MERGED
-from job.record import ABANDONED, PUSHED, REFUSED, Record
+from job.node_queue import NodeQueue, Unsettled
+from job.record import ABANDONED, PUSHED, REFUSED, PendingRecord
 from job.singles import Single, Singles
 from protos.comet_pb2 import BroadcastReq, BroadcastRoomReply, BroadcastRoomReq, PushMsgReq
 
@@ -38,7 +38,7 @@ SINGLES: Final = 16  # users' and everybody's pushes between two merged calls
 log = logs.get()
 
 
-class Node(Protocol):
+class NodeClient(Protocol):
     """A node's calls, see job/comet_client.py; each raises a ChatError."""
 
     async def broadcast_room(self, request: BroadcastRoomReq, timeout_s: float) -> BroadcastRoomReply:
@@ -57,12 +57,12 @@ class Node(Protocol):
 class Pusher:
     """What goes to one node."""
 
-    def __init__(self, name: str, node: Node, deadline_s: float) -> None:
+    def __init__(self, name: str, node: NodeClient, deadline_s: float) -> None:
         self.name = name
         self.suspected = False  # it used up a deadline and has not answered since
         self._node = node
         self._deadline_s = deadline_s
-        self._lane = Lane(deadline_s)
+        self._queue = NodeQueue(deadline_s)
         self._singles = Singles(deadline_s)
         self._arrived = asyncio.Event()
         self._most = MOST_MESSAGES  # in one call now
@@ -73,17 +73,17 @@ class Pusher:
     @property
     def waiting(self) -> int:
         """How many pushes wait."""
-        return self._lane.waiting + len(self._singles.waiting)
+        return self._queue.waiting + len(self._singles.waiting)
 
-    def push_room(self, record: Record) -> None:
+    def push_room(self, record: PendingRecord) -> None:
         """Push a record to its room; settled once."""
         if self._gone:
             record.settle(ABANDONED)
             return
-        self._lane.put(record)
+        self._queue.put(record)
         self._arrived.set()
 
-    def push_single(self, record: Record, keys: list[str]) -> None:
+    def push_single(self, record: PendingRecord, keys: list[str]) -> None:
         """Push a record to users of this node, or (no keys) to everybody on it; settled once."""
         if self._gone:
             record.settle(ABANDONED)
@@ -116,11 +116,11 @@ class Pusher:
         """Wait until there is something to push."""
         while True:
             now = time.monotonic()
-            self._lane.release(now)
-            if self._lane.waiting or self._singles.ready(now):
+            self._queue.release(now)
+            if self._queue.waiting or self._singles.ready(now):
                 return
             self._arrived.clear()
-            ready_at = [self._lane.next_ready(), self._singles.ready_at if self._singles.waiting else None]
+            ready_at = [self._queue.next_ready(), self._singles.ready_at if self._singles.waiting else None]
             soonest = min((at for at in ready_at if at is not None), default=None)
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if soonest is None else soonest - now):
@@ -130,7 +130,7 @@ class Pusher:
 
     async def _push_rooms(self, now: float) -> int:
         """Make one call; return how many records it was for."""
-        batch = self._lane.take(self._most)
+        batch = self._queue.take(self._most)
         if not batch:
             return 0
         try:
@@ -145,7 +145,7 @@ class Pusher:
         return len(batch)
 
     def _settle(self, reply: BroadcastRoomReply, messages: int) -> None:
-        outcome = self._lane.settle(reply.retry_rooms, reply.refused_rooms, time.monotonic())
+        outcome = self._queue.settle(reply.retry_rooms, reply.refused_rooms, time.monotonic())
         log.info("BroadcastRoom success", node=self.name, messages=messages)
         if reply.refused_rooms:
             log.warning("Comet refused rooms", node=self.name, rooms=list(reply.refused_rooms)[:10])
@@ -153,24 +153,24 @@ class Pusher:
             self._most = max(1, messages // 2)
         self._tell_late(outcome)
 
-    async def _rooms_failed(self, batch: list[Record], error: ChatError, started: float) -> None:
+    async def _rooms_failed(self, batch: list[PendingRecord], error: ChatError, started: float) -> None:
         if error.retriable:
-            self._lane.put_back()
+            self._queue.put_back()
             self._most = min(self._most, max(LEAST_MESSAGES, self._most // 2))
             await self._failed(error, started)
             return
         self._answered()
         if len(batch) > 1:
             # Smaller calls find the one that is to blame; the others pass.
-            self._lane.put_back()
+            self._queue.put_back()
             self._most = len(batch) // 2
         elif isinstance(error, Internal):
-            self._tell_late(self._lane.settle([batch[0].room], [], time.monotonic()))
+            self._tell_late(self._queue.settle([batch[0].room], [], time.monotonic()))
         else:
-            for record in self._lane.give_up():
+            for record in self._queue.give_up():
                 self._refuse(record, error)
 
-    def _tell_late(self, outcome: Outcome) -> None:
+    def _tell_late(self, outcome: Unsettled) -> None:
         if outcome.late:
             records = len(outcome.late)
             log.warning("Pushes abandoned", node=self.name, records=records, why="their rooms could not be settled")
@@ -192,7 +192,7 @@ class Pusher:
                 self._answered()
                 self._singles.done().settle(PUSHED)
 
-    async def _push_single(self, record: Record, keys: list[str], timeout_s: float) -> None:
+    async def _push_single(self, record: PendingRecord, keys: list[str], timeout_s: float) -> None:
         if keys:
             request = PushMsgReq(keys=keys, proto=record.proto, proto_op=record.operation)
             await self._node.push_msg(request, timeout_s)
@@ -241,12 +241,12 @@ class Pusher:
         await self._backoff.wait()
 
     def _give_up(self, why: str) -> None:
-        dropped = [*self._lane.drop(), *self._singles.drop()]
+        dropped = [*self._queue.drop(), *self._singles.drop()]
         for record in dropped:
             record.settle(ABANDONED)
         if dropped:
             log.warning("Pushes abandoned", node=self.name, records=len(dropped), why=why)
 
-    def _refuse(self, record: Record, error: ChatError) -> None:
+    def _refuse(self, record: PendingRecord, error: ChatError) -> None:
         record.settle(REFUSED)
         log.warning("Comet refused a push for good", node=self.name, room=record.room, why=error.message)

@@ -1,10 +1,10 @@
-"""A record on its way through Job: what it asks for, how many still work on it and how it ended. Pure.
+"""Hop 7 of 9: the pending record, decoded and accounted for; from job/consumer.py, to job/dispatcher.py. Pure.
 
-It is made when it comes from Kafka (Hop 7) and finished when the last node that it is for has it or was given up
-(Hop 8); only then may its offset be committed.
+It holds what the record asks for, how many nodes still work on it and how it ended. It is finished when the last of
+these nodes has it or was given up. Only then may its offset be committed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
@@ -25,8 +25,8 @@ MOST_BYTES: Final = 15 * 1024 * 1024  # Comet takes 16 MiB
 _VERSION: Final = 1
 
 
-class Source(Protocol):
-    """A record as it comes from Kafka."""
+class KafkaRecord(Protocol):
+    """A record as it comes from Kafka: the fields of aiokafka's that Job reads."""
 
     topic: str
     partition: int
@@ -34,9 +34,10 @@ class Source(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
 
 
-def _id_of(source: Source) -> str:
+def _id_of(source: KafkaRecord) -> str:
     """Make an id for what another implementation gave neither id nor position: its repeats stand where it stands.
 
     The timestamp tells it from what stood there before the topic was made anew.
@@ -44,7 +45,7 @@ def _id_of(source: Source) -> str:
     return f"{source.topic}/{source.partition}/{source.offset}@{source.timestamp}"
 
 
-class Record:
+class PendingRecord:
     """One record of Kafka, and after `decode` the push that it asks for."""
 
     __slots__ = (
@@ -70,7 +71,9 @@ class Record:
     room: str
     keys: list[str]
 
-    def __init__(self, offset: int, timestamp_ms: int, size_bytes: int, finished: "Callable[[Record], None]") -> None:
+    def __init__(
+        self, offset: int, timestamp_ms: int, size_bytes: int, finished: "Callable[[PendingRecord], None]"
+    ) -> None:
         self.offset = offset
         self.timestamp_ms = timestamp_ms
         self.size_bytes = size_bytes
@@ -79,7 +82,7 @@ class Record:
         self.result = OFFLINE
         self.proto: Proto | None = None  # what Comet gets; let go of with the last push
 
-    def decode(self, source: Source) -> str:
+    def decode(self, source: KafkaRecord) -> str:
         """Read the PushMsg and return its text; raise BadRequest if it is none, or none that can be pushed."""
         if not source.value:
             raise BadRequest("the record is empty", field="value")

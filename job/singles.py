@@ -7,14 +7,14 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from common.backoff import Backoff
-from job.record import Record
+from job.record import PendingRecord
 
 
 @dataclass(slots=True)
 class Single:
     """One push."""
 
-    record: Record
+    record: PendingRecord
     keys: list[str]  # users of the node; none: everybody on it
 
 
@@ -32,7 +32,7 @@ class Singles:
         """Whether one can be pushed now."""
         return bool(self.waiting) and now >= self.ready_at
 
-    def done(self) -> Record:
+    def done(self) -> PendingRecord:
         """Take the first away: it has its outcome."""
         self._since, self.ready_at = None, 0.0
         self._backoff.reset()
@@ -45,7 +45,7 @@ class Singles:
         self.ready_at = now + self._backoff.next_s()
         return now - self._since < self.deadline_s
 
-    def drop(self) -> list[Record]:
+    def drop(self) -> list[PendingRecord]:
         """Return all records, and forget them."""
         dropped = [single.record for single in self.waiting]
         self.waiting.clear()

@@ -7,14 +7,12 @@ or has another number of partitions than this Job was told.
 import time
 from typing import Final
 
-from redis.asyncio import Redis
-
 from common import logs, redis_client, shards
 from common.backoff import Backoff
-from common.errors import StartupError, reason_of
+from common.errors import StartupError, Unavailable, reason_of
 from common.health import Health
-from job import kafka
-from job.config import Settings
+from job import kafka_topics
+from job.config import JobSettings
 
 _FIRST_S: Final = 0.2
 _CAP_S: Final = 3.0
@@ -22,7 +20,7 @@ _CAP_S: Final = 3.0
 log = logs.get()
 
 
-async def wait_for_redis(redis: Redis, settings: Settings, health: Health) -> None:
+async def wait_for_redis(redis: redis_client.RedisClient, settings: JobSettings, health: Health) -> None:
     """Return when Redis answers and is one that we can use. Raises StartupError."""
     backoff = Backoff(_FIRST_S, _CAP_S)
     while True:
@@ -42,14 +40,14 @@ async def wait_for_redis(redis: Redis, settings: Settings, health: Health) -> No
         await backoff.wait()
 
 
-async def wait_for_topic(settings: Settings, health: Health) -> None:
+async def wait_for_topic(settings: JobSettings, health: Health) -> None:
     """Return when Kafka answers and has the topic as it must be. Raises StartupError."""
     backoff = Backoff(_FIRST_S, _CAP_S)
     asked_at: float | None = None  # since when Kafka answers, but has no such topic
     while True:
         try:
-            found = await kafka.partitions_of(settings, settings.kafka_topic)
-        except kafka.FAULTS as e:
+            found = await kafka_topics.partitions_of(settings, settings.kafka_topic)
+        except Unavailable as e:
             asked_at = None
             _note(health, "kafka", e)
         else:
@@ -69,7 +67,7 @@ def _note(health: Health, name: str, error: BaseException) -> None:
     health.bad(name, why)
 
 
-def _check_patience(settings: Settings, waited_s: float) -> None:
+def _check_patience(settings: JobSettings, waited_s: float) -> None:
     if waited_s >= settings.topic_wait_seconds:
         raise StartupError(
             f"Kafka at {settings.kafka_brokers} has no topic {settings.kafka_topic}: create it with "
@@ -77,7 +75,7 @@ def _check_patience(settings: Settings, waited_s: float) -> None:
         )
 
 
-def _check_partitions(settings: Settings, found: int) -> None:
+def _check_partitions(settings: JobSettings, found: int) -> None:
     if settings.partitions and found != settings.partitions:
         raise StartupError(
             f"the topic {settings.kafka_topic} has {found} partitions, but the setting partitions (JOB_PARTITIONS) is "

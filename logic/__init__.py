@@ -1,1 +1,1 @@
-"""Logic: the bridge from HTTP to Kafka. Starts in app.py; a message walks api, service, producer, lane, kafka."""
+"""Logic: the bridge from HTTP to Kafka. A message passes api, service, producer, partition_queue and kafka."""

@@ -14,7 +14,7 @@ from common import ids, logs
 from common.errors import BadRequest, ChatError
 from common.store import Appended
 from logic import answers, docs_page, models, openapi, push_messages, replies
-from logic.config import Settings
+from logic.config import LogicSettings
 from logic.lookups import Lookups
 from logic.routes import KEY_HEADER, ROUTES
 from logic.service import Service
@@ -27,7 +27,7 @@ log = logs.get()
 class Api:
     """Logic's operations, as HTTP."""
 
-    def __init__(self, service: Service, lookups: Lookups, settings: Settings, version: str) -> None:
+    def __init__(self, service: Service, lookups: Lookups, settings: LogicSettings, version: str) -> None:
         self._service = service
         self._lookups = lookups
         self._settings = settings

@@ -1,7 +1,7 @@
 """Logic's composition: the only file that builds its concrete objects, and the order in which they start and stop.
 
 Logic is the bridge from HTTP to Kafka. It keeps running while Kafka or Redis is away and says so on /readyz. On SIGTERM
-it stops accepting, answers what it took, lets the lanes empty, closes; all within `drain_seconds`.
+it stops accepting, answers what it took, lets the partition queues empty, closes; all within `drain_seconds`.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from aiohttp import web
 from common import health, lifecycle, logs, redis_client
 from common.health import Health
 from common.registry import Registry
-from common.store import Limits, Store
+from common.store import Store, StoreLimits
 from logic import answers
 from logic.api import Api
-from logic.config import Settings
+from logic.config import LogicSettings
 from logic.kafka import Kafka
 from logic.lookups import Lookups
 from logic.producer import Producer
@@ -34,14 +34,14 @@ log = logs.get()
 
 def main(argv: Sequence[str]) -> int:
     """Run Logic to its end and return the exit code."""
-    settings = Settings.load(argv)
+    settings = LogicSettings.load(argv)
     logs.configure(settings.service, settings.log_level, settings.log_format)
     if settings.log_level != "debug":
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # kafka.py reports, once and not at every try
     return lifecycle.run(lambda stop: serve(settings, stop))
 
 
-async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
+async def serve(settings: LogicSettings, stop: lifecycle.StopRequest) -> None:
     """Serve until asked to stop, then drain. Raises StartupError (in a group)."""
     async with AsyncExitStack() as stack:
         state = Health()
@@ -64,7 +64,7 @@ async def serve(settings: Settings, stop: lifecycle.Stop) -> None:
                 task.cancel()
 
 
-async def _serve_http(api: Api, state: Health, settings: Settings, stop: lifecycle.Stop) -> None:
+async def _serve_http(api: Api, state: Health, settings: LogicSettings, stop: lifecycle.StopRequest) -> None:
     app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[answers.guard(settings.max_requests)])
     api.add_to(app)
     health.add_routes(app, state)
@@ -82,7 +82,7 @@ async def _serve_http(api: Api, state: Health, settings: Settings, stop: lifecyc
 
 
 async def _drain(store: Store, producer: Producer) -> None:
-    """Whoever was answered needs nothing more; whoever gave up waiting may have left something in the lanes."""
+    """Whoever was answered needs nothing more; whoever gave up waiting may have left something in the queues."""
     try:
         async with asyncio.timeout(CLOSE_S / 5):
             await store.drain()
@@ -91,8 +91,8 @@ async def _drain(store: Store, producer: Producer) -> None:
         log.warning("Left something undone: Kafka or Redis does not answer")
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
+def _limits(settings: LogicSettings) -> StoreLimits:
+    return StoreLimits(
         shards=settings.shards,
         max_messages=settings.room_max_messages,
         max_age_s=settings.room_max_age_seconds,

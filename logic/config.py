@@ -4,10 +4,10 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from common.config import Shared
+from common.config import SharedSettings
 
 
-class Settings(Shared):
+class LogicSettings(SharedSettings):
     """What Logic can be told."""
 
     service: ClassVar[str] = "logic"

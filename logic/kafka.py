@@ -1,4 +1,4 @@
-"""Hop 6 of 9: the connection to Kafka; from logic/lane.py, to Kafka.
+"""Hop 6 of 9: the connection to Kafka; from logic/partition_queue.py, to Kafka.
 
 It connects whenever Kafka is there, knows at any time whether it is, and begins to write record batches (acks=all,
 idempotent where the setting says so). A producer that can't go on (its sequence numbers broke off, or it died) is
@@ -22,9 +22,9 @@ from common.backoff import Backoff
 from common.errors import ChatError, Internal, TooLarge, Unavailable
 from common.health import Health
 from logic import kafka_look
-from logic.config import Settings
+from logic.config import LogicSettings
 from logic.metrics import KAFKA_UP, PRODUCERS_REPLACED
-from logic.push_messages import Record
+from logic.push_messages import ProducerRecord
 
 START_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
@@ -48,7 +48,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 class Kafka:
     """Kafka as Logic sees it: there or away, and where batches go."""
 
-    def __init__(self, settings: Settings, health: Health) -> None:
+    def __init__(self, settings: LogicSettings, health: Health) -> None:
         self._settings = settings
         self._health = health
         self._producer: Producer = None  # while connected
@@ -58,9 +58,9 @@ class Kafka:
         self.fault: Unavailable | None = Unavailable("Kafka is away: not connected yet")  # why nothing can be written
         health.bad(NAME, "not connected yet")
 
-    # -- for the lanes -----------------------------------------------------------------------------------------------
+    # -- for the partition queues --------------------------------------------------------------------------------------
 
-    async def write(self, partition: int, records: Sequence[Record]) -> asyncio.Future[object]:
+    async def write(self, partition: int, records: Sequence[ProducerRecord]) -> asyncio.Future[object]:
         """Begin to write a record batch. Raises Unavailable; what the future raises is for `fault_of`."""
         producer, topic = self._producer, self._settings.kafka_topic
         if producer is None or self.fault is not None:
@@ -72,7 +72,7 @@ class Kafka:
         for record in records:
             if batch.append(timestamp=None, key=record.key, value=record.value) is None:
                 raise Internal("a record batch was filled past its size")
-        batch.close()  # closed: no linger of aiokafka's, the lane has its own
+        batch.close()  # closed: no linger of aiokafka's, the partition queue has its own
         written: asyncio.Future[object] = await producer.send_batch(batch, topic, partition=partition)
         return written
 
@@ -114,7 +114,7 @@ class Kafka:
             client_id="logic",
             acks="all",
             enable_idempotence=settings.kafka_idempotence,
-            max_batch_size=settings.produce_batch_bytes * 2,  # the lanes fill batches and stay well below
+            max_batch_size=settings.produce_batch_bytes * 2,  # the partition queues fill batches and stay well below
             request_timeout_ms=int(settings.produce_timeout_seconds * 1000),
         )
 

@@ -31,7 +31,9 @@ class Lookups:
             if cursor == 0 or len(found) >= limit:
                 break
         presences = await ask(self._registry.presence(list(found))) if found else []
-        rooms = [replies.Room(id=room, online_count=who.online) for room, who in zip(found, presences, strict=True)]
+        rooms = [
+            replies.RoomSummary(id=room, online_count=who.online) for room, who in zip(found, presences, strict=True)
+        ]
         return replies.Rooms(rooms=rooms, cursor=str(cursor))
 
     async def history(self, room: str, before: str | None, limit: int) -> bytes:
@@ -55,7 +57,9 @@ class Lookups:
         """Return the living nodes."""
         found = await ask(self._registry.nodes())
         nodes = [
-            replies.Node(incarnation=one.incarnation, grpc=one.grpc, connections=one.connections, rooms=one.rooms)
+            replies.NodeSummary(
+                incarnation=one.incarnation, grpc=one.grpc, connections=one.connections, rooms=one.rooms
+            )
             for one in found.values()
         ]
         return replies.Online(online_count=sum(node.connections for node in nodes), nodes=nodes)

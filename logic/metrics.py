@@ -14,7 +14,7 @@ SENDS = {(source, result): _SENDS.labels(source, result) for source in SOURCES f
 PUSHES = Counter("logic_pushes_total", "Pushes and broadcasts that Kafka acknowledged", ["kind"])
 
 PRODUCE_SECONDS = Histograms(
-    "logic_produce_seconds", "From a partition's lane to Kafka's acknowledgement", bounds=_SECONDS
+    "logic_produce_seconds", "From a partition's queue to Kafka's acknowledgement", bounds=_SECONDS
 ).labels()
 PRODUCE_WAITING_BYTES = Gauge("logic_produce_waiting_bytes", "Bytes that wait for Kafka")
 PRODUCERS_REPLACED = Counter("logic_producers_replaced_total", "Kafka producers that could not go on")

@@ -25,14 +25,14 @@ Messages = list[dict[str, Any]]
 
 
 @dataclass(slots=True, frozen=True)
-class Record:
+class ProducerRecord:
     """What goes into Kafka."""
 
     key: bytes
     value: bytes
 
 
-def of_comet(send: Send, most_bytes: int) -> list[Record]:
+def of_comet(send: Send, most_bytes: int) -> list[ProducerRecord]:
     """Return the records of a send whose messages are in the room's log already; raise TooLarge."""
     user = {"id": send.user_id, "username": send.user_name}
     messages = [
@@ -42,7 +42,7 @@ def of_comet(send: Send, most_bytes: int) -> list[Record]:
     return _of_room(send.room_id, send.messages[0].epoch or 0, messages, most_bytes)
 
 
-def of_backend(send: Send, appended: Appended, most_bytes: int) -> list[Record]:
+def of_backend(send: Send, appended: Appended, most_bytes: int) -> list[ProducerRecord]:
     """Return the records of a send that was just appended; raise TooLarge."""
     user = {"id": send.user_id, "username": send.user_name}
     messages = [
@@ -52,7 +52,7 @@ def of_backend(send: Send, appended: Appended, most_bytes: int) -> list[Record]:
     return _of_room(send.room_id, appended.epoch, messages, most_bytes)
 
 
-def of_log(room: str, epoch: int, stored: Sequence[bytes], most_bytes: int) -> list[Record]:
+def of_log(room: str, epoch: int, stored: Sequence[bytes], most_bytes: int) -> list[ProducerRecord]:
     """Return the records of consecutive messages as their log holds them, one JSON each; raise TooLarge."""
     return _of_room(room, epoch, [orjson.loads(one) for one in stored], most_bytes)
 
@@ -62,7 +62,7 @@ def timestamp_of(message_id: str) -> int:
     return int(message_id.partition("-")[0])
 
 
-def _of_room(room: str, epoch: int, messages: Messages, most_bytes: int) -> list[Record]:
+def _of_room(room: str, epoch: int, messages: Messages, most_bytes: int) -> list[ProducerRecord]:
     """One record, or several where one would be larger than Kafka takes."""
     frame = {"type": "serverMessages", "payload": {"roomId": room, "epoch": epoch, "messages": messages}}
     message = PushMsg(
@@ -76,14 +76,14 @@ def _of_room(room: str, epoch: int, messages: Messages, most_bytes: int) -> list
     )
     value = message.SerializeToString()
     if len(value) <= most_bytes:
-        return [Record(room.encode(), value)]
+        return [ProducerRecord(room.encode(), value)]
     half = len(messages) // 2
     if not half:
         raise TooLarge(f"a message must fit into {most_bytes} bytes for Kafka", field="messages")
     return _of_room(room, epoch, messages[:half], most_bytes) + _of_room(room, epoch, messages[half:], most_bytes)
 
 
-def of_push(push: Push, push_id: str, partition_of: Callable[[bytes], int], most_bytes: int) -> list[Record]:
+def of_push(push: Push, push_id: str, partition_of: Callable[[bytes], int], most_bytes: int) -> list[ProducerRecord]:
     """Return one record a partition, each with an id of its own: nodes tell repeats by it, whoever they are for."""
     users: dict[int, list[str]] = {}
     for user in dict.fromkeys(push.user_ids):
@@ -95,17 +95,17 @@ def of_push(push: Push, push_id: str, partition_of: Callable[[bytes], int], most
     ]
 
 
-def of_broadcast(broadcast: Broadcast, push_id: str, most_bytes: int) -> Record:
+def of_broadcast(broadcast: Broadcast, push_id: str, most_bytes: int) -> ProducerRecord:
     """Return the record of a broadcast; raise TooLarge."""
     body = text(broadcast.body)
     return _of_all(BROADCAST_KEY, most_bytes, type=PushMsg.BROADCAST, speed=broadcast.speed, msg=body, id=push_id)
 
 
-def _of_all(key: bytes, most_bytes: int, **fields: Any) -> Record:  # noqa: ANN401 - PushMsg's fields, which it checks
+def _of_all(key: bytes, most_bytes: int, **fields: Any) -> ProducerRecord:  # noqa: ANN401 - PushMsg's fields, which it checks
     value = PushMsg(operation=OPERATION, **fields).SerializeToString()
     if len(value) > most_bytes:
         raise TooLarge(f"body must fit into {most_bytes} bytes for Kafka", field="body")
-    return Record(key, value)
+    return ProducerRecord(key, value)
 
 
 def text(body: str | dict[str, Any]) -> bytes:

@@ -8,12 +8,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from redis.asyncio import Redis
-
 from common import logs, redis_client, shards
 from common.errors import StartupError, Unavailable, reason_of
 from common.health import Health
-from logic.config import Settings
+from logic.config import LogicSettings
 from logic.metrics import REDIS_MEMORY, REDIS_MEMORY_LIMIT, REDIS_UP, REDIS_WEAK
 
 NAME = "redis"
@@ -26,7 +24,7 @@ log = logs.get()
 class RedisWatch:
     """Redis as Logic sees it: there or away."""
 
-    def __init__(self, redis: Redis, settings: Settings, health: Health) -> None:
+    def __init__(self, redis: redis_client.RedisClient, settings: LogicSettings, health: Health) -> None:
         self._redis = redis
         self._settings = settings
         self._health = health

@@ -53,7 +53,7 @@ class Pushed(Reply):
     id: str = Field(description="the same for the same ref")
 
 
-class Room(Reply):
+class RoomSummary(Reply):
     """A room that has a log."""
 
     id: str
@@ -63,7 +63,7 @@ class Room(Reply):
 class Rooms(Reply):
     """A page of rooms, in no particular order."""
 
-    rooms: list[Room]
+    rooms: list[RoomSummary]
     cursor: str = Field(description="where the next page begins; 0: this was the last one")
 
 
@@ -101,7 +101,7 @@ class RoomOnline(Reply):
     users: list[Person] = Field(description="at most 100")
 
 
-class Node(Reply):
+class NodeSummary(Reply):
     """A living Comet node."""
 
     incarnation: str
@@ -114,7 +114,7 @@ class Online(Reply):
     """Connections over all nodes."""
 
     online_count: int
-    nodes: list[Node]
+    nodes: list[NodeSummary]
 
 
 class Error(Reply):

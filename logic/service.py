@@ -7,8 +7,8 @@ its caller, who never got an answer, repeats it with its ref. Nothing is stored 
 
 A backend's messages enter Kafka in the order of its calls: the store answers appends in the order of the calls, whoever
 awaits an answer goes on in the order of the answers (asyncio's ready queue is first in, first out) and submits to the
-lane without another await in between, and a lane keeps the order in which it is submitted to. A repeat has to be read
-from the log first: what comes behind it in its room meanwhile waits for it.
+partition queue without another await in between, and that queue keeps the order of the calls of `submit`. A repeat has
+to be read from the log first: what comes behind it in its room meanwhile waits for it.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from common.envelope import User
 from common.errors import BadRequest, ChatError, Overloaded, TooLarge
 from common.store import Appended, Store
 from logic import push_messages
-from logic.config import Settings
-from logic.lane import Outcome
+from logic.config import LogicSettings
 from logic.metrics import PUSHES, SENDS
 from logic.models import Broadcast, Push, Send
+from logic.partition_queue import ProduceResult
 from logic.producer import Producer
-from logic.push_messages import Record
+from logic.push_messages import ProducerRecord
 from logic.redis_watch import RedisWatch, ask
 
 
@@ -47,13 +47,13 @@ class _Group:
 
     sends: list[int] = field(default_factory=list)  # their places in the batch
     ends: list[int] = field(default_factory=list)  # for each, how many records there are up to its last
-    records: list[Record] = field(default_factory=list)
+    records: list[ProducerRecord] = field(default_factory=list)
 
 
 class Service:
     """Everything that Logic does to messages."""
 
-    def __init__(self, store: Store, producer: Producer, redis: RedisWatch, settings: Settings) -> None:
+    def __init__(self, store: Store, producer: Producer, redis: RedisWatch, settings: LogicSettings) -> None:
         self._store = store
         self._producer = producer
         self._redis = redis
@@ -91,7 +91,7 @@ class Service:
         user = User(send.user_id, send.user_name)
         appended = await self._store.append(send.room_id, user, contents, ref, forward=False)
         turn = self._turns.get(send.room_id)
-        if turn is None and not appended.repeat:  # no await between here and the lane: see above
+        if turn is None and not appended.repeat:  # no await between here and the partition queue: see above
             await self._produce(push_messages.of_backend(send, appended, self._producer.most_bytes))
         else:
             await self._produce_in_turn(send, appended, turn or asyncio.Lock())
@@ -109,7 +109,7 @@ class Service:
         if produced is not None:
             await _acknowledged(produced)
 
-    async def _records_of_repeat(self, room: str, appended: Appended) -> list[Record]:
+    async def _records_of_repeat(self, room: str, appended: Appended) -> list[ProducerRecord]:
         """Return what the room's log holds of a repeat, whatever the repeat says, so that Kafka agrees with history.
 
         Perhaps Kafka has it already, which nobody knows. What the log no longer holds is in nobody's history.
@@ -118,11 +118,11 @@ class Service:
         held = [entry.json for entry in page.entries if entry.id.decode() in appended.ids]
         return push_messages.of_log(room, appended.epoch, held, self._producer.most_bytes) if held else []
 
-    async def _produce(self, records: Sequence[Record]) -> None:
+    async def _produce(self, records: Sequence[ProducerRecord]) -> None:
         """Produce records of one key. Raises ChatError."""
         await _acknowledged(self._submit(records))
 
-    def _submit(self, records: Sequence[Record]) -> asyncio.Future[Outcome]:
+    def _submit(self, records: Sequence[ProducerRecord]) -> asyncio.Future[ProduceResult]:
         return self._producer.submit(self._producer.partition_of(records[0].key), records)
 
     def _check_limits(self, send: Send) -> None:
@@ -206,7 +206,7 @@ class Service:
         return push_id
 
 
-async def _acknowledged(produced: asyncio.Future[Outcome]) -> None:
+async def _acknowledged(produced: asyncio.Future[ProduceResult]) -> None:
     outcome = await produced
     if outcome.fault is not None:
         raise outcome.fault
@@ -216,7 +216,7 @@ def _status_of(fault: ChatError) -> str:
     return "failed" if fault.retriable or not isinstance(fault, BadRequest) else "rejected"
 
 
-def _note(results: list[Result | None], group: _Group, outcome: Outcome) -> None:
+def _note(results: list[Result | None], group: _Group, outcome: ProduceResult) -> None:
     """Give each send of a partition its result: those before the first missing record succeeded."""
     fault = outcome.fault
     for index, end in zip(group.sends, group.ends, strict=True):

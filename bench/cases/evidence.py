@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from redis.asyncio import Redis
 
 from bench.load.ledger import Acked, Books, Received, Room, Stored, audit
-from chatroom.client import ChatClient
 from chatroom.up.ports import LOOPBACK
+from chatroom_client import ChatClient
 from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox

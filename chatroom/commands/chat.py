@@ -5,10 +5,10 @@ import sys
 
 import click
 
-from chatroom.client import ChatClient
 from chatroom.commands import options
 from chatroom.commands.entering import new_client
 from chatroom.commands.running import Fault, run
+from chatroom_client import ChatClient
 from common import ids
 from common.errors import BadRequest
 

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from chatroom.client import ChatClient, Disconnected, Event, Reconnecting
 from chatroom.commands.running import Fault
+from chatroom_client import ChatClient, Disconnected, Event, Reconnecting
 
 
 def new_client(url: str, *, name: str | None = None, uid: str | None = None, token: str | None = None) -> ChatClient:

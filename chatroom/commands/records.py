@@ -25,7 +25,7 @@ class KafkaRecord(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class DecodedRecord:
     """A record and what it carries; `push` is None where it is no PushMsg."""
 
     source: KafkaRecord

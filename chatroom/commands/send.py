@@ -14,11 +14,10 @@ from typing import Any, Final
 import click
 
 from chatroom import text
-from chatroom.client import Ack, ChatClient
 from chatroom.commands import options
 from chatroom.commands.entering import entered, new_client
 from chatroom.commands.running import Fault, run
-from common.errors import ChatError
+from chatroom_client import Ack, ChatClient, ChatError
 
 TIMEOUT_S: Final = 30.0
 READ_BYTES: Final = 65_536

@@ -11,7 +11,7 @@ import click
 from chatroom import text
 from chatroom.commands import options
 from chatroom.commands.running import run
-from chatroom.commands.survey import Health, Kept, Places, Survey, survey
+from chatroom.commands.survey import Kept, Places, ServiceReport, Survey, survey
 
 Show: TypeAlias = Callable[[Survey], str]
 
@@ -79,7 +79,7 @@ def to_table(found: Survey) -> str:
     return "\n\n".join(parts)
 
 
-def _said(health: Health) -> str:
+def _said(health: ServiceReport) -> str:
     said = [f"{name}: {why}" for name, why in health.reasons.items()]
     warned = [f"warning: {why}" for why in health.warnings.values()]
     return "; ".join([health.state, *said, *warned])

@@ -37,7 +37,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ServiceReport:
     """What a service says of itself: `state` is ok, unavailable, or that there was no answer."""
 
     state: str
@@ -60,7 +60,7 @@ class Kept:
 class Survey:
     """The whole picture; a part that could not be asked is the reason why."""
 
-    services: dict[str, Health]
+    services: dict[str, ServiceReport]
     kept: Kept | str
     nodes: dict[str, str]  # each node's own word, by incarnation
     lag: dict[int, int] | str
@@ -122,15 +122,15 @@ async def _rooms(registry: Registry) -> int:
     return len(names)
 
 
-async def _health(url: str) -> Health:
+async def _health(url: str) -> ServiceReport:
     """GET a service's /readyz."""
     timeout = aiohttp.ClientTimeout(total=ASK_TIMEOUT_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{url.rstrip('/')}/readyz") as response:
             report: dict[str, Any] = await response.json()
-            return Health(report["status"], report["reasons"], report.get("warnings", {}))
+            return ServiceReport(report["status"], report["reasons"], report.get("warnings", {}))
     except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as e:
-        return Health(f"no answer from {url}: {reason_of(e)}", {}, {})
+        return ServiceReport(f"no answer from {url}: {reason_of(e)}", {}, {})
 
 
 async def _word(address: str) -> str:

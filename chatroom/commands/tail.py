@@ -7,11 +7,10 @@ from typing import Any, TypeAlias
 import click
 
 from chatroom import text
-from chatroom.client import ChatClient, Event, Message, Position, Reconnecting, Removed
 from chatroom.commands import options
 from chatroom.commands.entering import entered, new_client
 from chatroom.commands.running import Fault, run
-from common.errors import ChatError
+from chatroom_client import ChatClient, ChatError, Event, Message, Position, Reconnecting, Removed
 
 Show: TypeAlias = Callable[[Event], str | None]
 

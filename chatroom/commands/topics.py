@@ -8,13 +8,13 @@ from typing import TypeAlias
 import click
 
 from chatroom.commands import options
-from chatroom.commands.records import Record
+from chatroom.commands.records import DecodedRecord
 from chatroom.commands.running import Fault, run
 from chatroom.commands.topic_reader import FAULTS, LOOK_S, TopicReader, partitions_of
 from chatroom.probes import NoAnswer
 from common.errors import reason_of
 
-Show: TypeAlias = Callable[[Record], str]
+Show: TypeAlias = Callable[[DecodedRecord], str]
 
 
 @click.command(
@@ -38,7 +38,7 @@ def topics(count: int, follow: bool, as_json: bool, kafka: str, topic: str) -> N
     Reads the topic and beside it NAME.dlq, where Job parks what nobody can read, with the reason. Takes part in no
     consumer group, so nothing is taken from anyone.
     """
-    show: Show = Record.as_json if as_json else Record.line
+    show: Show = DecodedRecord.as_json if as_json else DecodedRecord.line
     run(lambda: _topics(kafka, [topic, f"{topic}.dlq"], count, show, follow=follow))
 
 
@@ -69,12 +69,12 @@ async def _show_last(readers: list[TopicReader], count: int, show: Show) -> None
     found = [record for reader in readers for record in await reader.last(count)]
     found.sort(key=lambda record: record.timestamp)
     for record in found[max(0, len(found) - count) :]:
-        click.echo(show(Record.read(record)))
+        click.echo(show(DecodedRecord.read(record)))
 
 
 async def _follow(reader: TopicReader, show: Show) -> None:
     async for record in reader.follow():
-        click.echo(show(Record.read(record)))
+        click.echo(show(DecodedRecord.read(record)))
 
 
 async def _follow_late(brokers: str, name: str, show: Show) -> None:

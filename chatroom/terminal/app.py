@@ -3,7 +3,7 @@
 Events of the client come in one by one and change a RoomLog; what the user sends is a draft until its message comes.
 
 Neighbours: `room_log.py` is what a room shows, `transcript.py` shows it; `drafts.py` sends what is typed;
-`chatroom.client` does the talking.
+`chatroom_client` talks to the server.
 """
 
 import time
@@ -19,8 +19,16 @@ from textual.containers import Horizontal
 from textual.widgets import Footer, Input, OptionList
 
 from chatroom import text
-from chatroom.client import (
+from chatroom.terminal import commands
+from chatroom.terminal.drafts import Drafts
+from chatroom.terminal.look import DARK, LIGHT
+from chatroom.terminal.panels import Bar, ConnectionState, People, RoomList
+from chatroom.terminal.room_log import RoomLog
+from chatroom.terminal.transcript import Transcript
+from chatroom.terminal.words import Words
+from chatroom_client import (
     ChatClient,
+    ChatError,
     Connected,
     Disconnected,
     Event,
@@ -32,14 +40,6 @@ from chatroom.client import (
     Removed,
     System,
 )
-from chatroom.terminal import commands
-from chatroom.terminal.drafts import Drafts
-from chatroom.terminal.look import DARK, LIGHT
-from chatroom.terminal.panels import Bar, Health, People, Rooms
-from chatroom.terminal.room_log import RoomLog
-from chatroom.terminal.transcript import Transcript
-from chatroom.terminal.words import Words
-from common.errors import ChatError
 
 
 class ChatApp(App[None]):
@@ -67,12 +67,12 @@ class ChatApp(App[None]):
         self.active = ""  # the room that is shown
         # Held here, not looked up: events may come while the screen is taken down.
         self.transcript = Transcript()
-        self._bar, self._rooms, self._people = Bar(), Rooms(), People()
+        self._bar, self._rooms, self._people = Bar(), RoomList(), People()
         self._words = Words(id="words")
         self._chat = chat
         self._first = rooms
         self._drafts = Drafts(chat, self._renew)
-        self._state: tuple[Health, str] = ("waiting", "connecting …")
+        self._state: tuple[ConnectionState, str] = ("waiting", "connecting …")
         self._warned = False  # of what is not sent yet
         self._was_away = False  # the server, before it was ever there
 

@@ -12,9 +12,8 @@ import uuid
 from collections.abc import Callable
 
 from chatroom import text
-from chatroom.client import ChatClient, Disconnected
-from chatroom.terminal.room_log import Draft, RoomLog, State
-from common.errors import ChatError
+from chatroom.terminal.room_log import Draft, DraftState, RoomLog
+from chatroom_client import ChatClient, ChatError, Disconnected
 
 
 class Drafts:
@@ -36,7 +35,7 @@ class Drafts:
     def waiting(self, log: RoomLog | None = None) -> int:
         """Return how many texts wait to be stored, of one room or of all."""
         logs = self._unsent if log is None else [log]
-        return sum(draft.state is State.PENDING for one in logs for draft in one.drafts)
+        return sum(draft.state is DraftState.PENDING for one in logs for draft in one.drafts)
 
     # -- what the user wants -----------------------------------------------------------------------------------------
 
@@ -49,13 +48,13 @@ class Drafts:
     def retry(self, log: RoomLog) -> None:
         """Send again what failed in a room."""
         for draft in log.drafts:
-            if draft.state is State.FAILED:
-                draft.state, draft.refused = State.PENDING, False
+            if draft.state is DraftState.FAILED:
+                draft.state, draft.refused = DraftState.PENDING, False
                 self._unsent[log].put_nowait(draft)
 
     def drop(self, log: RoomLog) -> None:
         """Remove what failed in a room."""
-        log.drafts[:] = [one for one in log.drafts if one.state is not State.FAILED]
+        log.drafts[:] = [one for one in log.drafts if one.state is not DraftState.FAILED]
 
     # -- sending -----------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 from textual.content import Content
 
 from chatroom import text
-from chatroom.client import Hole, Message, User
-from chatroom.terminal.room_log import Draft, Entry, RoomLog, State
+from chatroom.terminal.room_log import Draft, DraftState, LogEntry, RoomLog
+from chatroom_client import Hole, Message, User
 
 Line: TypeAlias = list[tuple[str, str]]
 Block: TypeAlias = list[Line]
@@ -42,7 +42,7 @@ def lay_out(log: RoomLog, width: int, me: User | None) -> tuple[Block, list[int]
     """Return all lines, and of each entry the line where it begins."""
     lines: Block = _top(log, width)
     starts: list[int] = []
-    before: Entry | None = None
+    before: LogEntry | None = None
     for entry in log.entries:
         starts.append(len(lines))
         lines += _laid(entry, before, width, me)
@@ -52,7 +52,7 @@ def lay_out(log: RoomLog, width: int, me: User | None) -> tuple[Block, list[int]
     return lines, starts
 
 
-def _laid(entry: Entry, before: Entry | None, width: int, me: User | None) -> Block:
+def _laid(entry: LogEntry, before: LogEntry | None, width: int, me: User | None) -> Block:
     """Return an entry's lines, from last time if nothing changed around it."""
     key = (width, me and me.id)
     if not (isinstance(entry.laid, tuple) and entry.laid[0] == key and entry.laid[2] is before):
@@ -62,7 +62,7 @@ def _laid(entry: Entry, before: Entry | None, width: int, me: User | None) -> Bl
     return block
 
 
-def _said(entry: Entry, width: int, me: User | None, *, grouped: bool) -> Block:
+def _said(entry: LogEntry, width: int, me: User | None, *, grouped: bool) -> Block:
     said = entry.said
     if isinstance(said, Message):
         return _message(said, width, me, grouped=grouped)
@@ -91,12 +91,12 @@ def _message(message: Message, width: int, me: User | None, *, grouped: bool) ->
 
 def _draft(draft: Draft, width: int) -> Block:
     body: Block = [[(BAR, "dim"), (line, "pending")] for line in _wrap(draft.text, width - len(BAR) - 2)]
-    if draft.state is State.FAILED:
+    if draft.state is DraftState.FAILED:
         told = _wrap(f"✗ not sent: {draft.why}. Ctrl+R sends it again, /drop removes it.", width - len(BAR))
         # It stands below all that comes until somebody does something about it, so it must not fill the screen.
         shown = [*body[:FAILED_LINES], *([[(BAR, "dim"), ("…", "dim")]] if len(body) > FAILED_LINES else [])]
         return shown + [[(BAR, "failed"), (line, "failed")] for line in told]
-    body[-1].append((" ✓", "mark") if draft.state is State.SENT else (" …", "dim"))
+    body[-1].append((" ✓", "mark") if draft.state is DraftState.SENT else (" …", "dim"))
     return body
 
 
@@ -107,13 +107,13 @@ def _top(log: RoomLog, width: int) -> Block:
     return [] if log.more is not False else _centred(f"this is the beginning of {text.plain(log.room)}", width, "dim")
 
 
-def _day(entry: Entry, width: int, *, shown: bool) -> Block:
+def _day(entry: LogEntry, width: int, *, shown: bool) -> Block:
     if not shown or not isinstance(entry.said, Message):
         return []
     return [[], *_centred(f"── {time.strftime('%A, %d %B %Y', _local(entry.said))} ──", width, "day")]
 
 
-def _new_day(entry: Entry, before: Entry | None) -> bool:
+def _new_day(entry: LogEntry, before: LogEntry | None) -> bool:
     if not isinstance(entry.said, Message):
         return False
     if before is None or not isinstance(before.said, Message):
@@ -121,7 +121,7 @@ def _new_day(entry: Entry, before: Entry | None) -> bool:
     return _local(entry.said)[:3] != _local(before.said)[:3]
 
 
-def _grouped(entry: Entry, before: Entry | None) -> bool:
+def _grouped(entry: LogEntry, before: LogEntry | None) -> bool:
     if before is None or not isinstance(entry.said, Message) or not isinstance(before.said, Message):
         return False
     near = entry.said.timestamp - before.said.timestamp < TOGETHER_S * 1000

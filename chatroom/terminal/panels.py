@@ -13,11 +13,11 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from chatroom import text
-from chatroom.client import User
 from chatroom.terminal.room_log import RoomLog
+from chatroom_client import User
 
-Health: TypeAlias = Literal["good", "waiting", "bad"]
-_DOTS: dict[Health, str] = {"good": "●", "waiting": "◌", "bad": "✗"}
+ConnectionState: TypeAlias = Literal["good", "waiting", "bad"]
+_DOTS: dict[ConnectionState, str] = {"good": "●", "waiting": "◌", "bad": "✗"}
 
 
 class Bar(Horizontal):
@@ -32,7 +32,7 @@ class Bar(Horizontal):
         yield self._title
         yield self._state
 
-    def show(self, log: RoomLog, unread: int, health: Health, said: str) -> None:
+    def show(self, log: RoomLog, unread: int, health: ConnectionState, said: str) -> None:
         """Show the room with what is unread elsewhere, and how the connection is."""
         online = f"  {log.online} online" if log.online else ""
         others = f"  {unread} unread" if unread else ""
@@ -41,7 +41,7 @@ class Bar(Horizontal):
         self._state.update(Content(f"{_DOTS[health]} {said}"))
 
 
-class Rooms(OptionList):
+class RoomList(OptionList):
     """The rooms, with what is unread in each."""
 
     def __init__(self) -> None:

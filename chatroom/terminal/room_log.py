@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
-from chatroom.client import Ack, History, Hole, Message, System, User
+from chatroom_client import Ack, History, Hole, Message, System, User
 
 KEPT: Final = 2000  # entries; what is older is dropped, and asked for again when it is scrolled to
 _DROPPED_AT_ONCE: Final = 200
@@ -19,7 +19,7 @@ _DROPPED_AT_ONCE: Final = 200
 Said: TypeAlias = Message | Hole | System
 
 
-class State(Enum):
+class DraftState(Enum):
     """What became of a sent text."""
 
     PENDING = "pending"
@@ -28,7 +28,7 @@ class State(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class LogEntry:
     """One thing that was said, and how it was last laid out."""
 
     said: Said
@@ -41,7 +41,7 @@ class Draft:
 
     ref: str
     text: str
-    state: State = State.PENDING
+    state: DraftState = DraftState.PENDING
     why: str = ""  # it failed
     refused: bool = False  # by the server, so that it is stored nowhere
     stored_id: str | None = None  # from the ack, or of the message that looks like it
@@ -53,7 +53,7 @@ class RoomLog:
     """One room."""
 
     room: str
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[LogEntry] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     unread: int = 0
     online: int = 0
@@ -63,7 +63,7 @@ class RoomLog:
 
     def take(self, said: Said, me: User | None) -> None:
         """Add what was said."""
-        self.entries.append(Entry(said))
+        self.entries.append(LogEntry(said))
         if isinstance(said, Message) and me is not None and said.user.id == me.id:
             self._see(said)
         if len(self.entries) > KEPT:
@@ -73,7 +73,7 @@ class RoomLog:
     def take_older(self, page: History) -> None:
         """Add a page of history above all else."""
         known = {entry.said.id for entry in self.entries if isinstance(entry.said, Message)}
-        self.entries[:0] = [Entry(message) for message in page.messages if message.id not in known]
+        self.entries[:0] = [LogEntry(message) for message in page.messages if message.id not in known]
         self.more = page.more
 
     @property
@@ -89,7 +89,7 @@ class RoomLog:
 
     def acked(self, draft: Draft, ack: Ack) -> None:
         """Take the server's word that it is stored."""
-        draft.state, draft.stored_id = State.SENT, ack.id
+        draft.state, draft.stored_id = DraftState.SENT, ack.id
         draft.seen = any(isinstance(one.said, Message) and one.said.id == ack.id for one in reversed(self.entries))
         if draft.seen:
             self.drafts.remove(draft)
@@ -99,7 +99,7 @@ class RoomLog:
         if draft.seen and not refused:  # what came meanwhile shows that it is
             self.drafts.remove(draft)
             return
-        draft.state, draft.why, draft.refused, draft.seen = State.FAILED, why, refused, False
+        draft.state, draft.why, draft.refused, draft.seen = DraftState.FAILED, why, refused, False
 
     def _see(self, message: Message) -> None:
         """Match a message of the user's own with the draft that it was."""
@@ -113,5 +113,5 @@ class RoomLog:
         if draft is None:
             return
         draft.seen, draft.stored_id = True, message.id
-        if draft.state is not State.PENDING:  # the ack has come, or nobody waits for it any more
+        if draft.state is not DraftState.PENDING:  # the ack has come, or nobody waits for it any more
             self.drafts.remove(draft)

@@ -13,9 +13,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from chatroom.client import User
 from chatroom.terminal.lines import STYLES, Block, lay_out
-from chatroom.terminal.room_log import Entry, RoomLog
+from chatroom.terminal.room_log import LogEntry, RoomLog
+from chatroom_client import User
 
 _NEAR = 5  # lines from the top, where older messages are loaded
 
@@ -37,7 +37,7 @@ class Transcript(ScrollView, can_focus=False):
         self._to_end = False  # and then shown at its end
         self._below = 0  # messages that came while one reads further up
         self._starts: list[int] = []
-        self._entries: list[Entry] = []  # those that `_starts` belongs to
+        self._entries: list[LogEntry] = []  # those that `_starts` belongs to
 
     @property
     def at_end(self) -> bool:
@@ -88,7 +88,7 @@ class Transcript(ScrollView, can_focus=False):
             self.scroll_to(y=self._starts[self._entries.index(entry)] + offset, animate=False, immediate=True)
         self.refresh()
 
-    def _top_entry(self) -> tuple[Entry | None, int]:
+    def _top_entry(self) -> tuple[LogEntry | None, int]:
         """Return the entry at the top of the screen, and how far into it the screen begins."""
         at = bisect_right(self._starts, self.scroll_offset.y) - 1
         if not self._entries or not 0 <= at < len(self._entries):

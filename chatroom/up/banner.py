@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatroom.up.plan import Service
+from chatroom.up.plan import ServicePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Backend:
     about: str
 
 
-def banner(services: Sequence[Service], redis: Backend, kafka: Backend, prometheus: Backend | None = None) -> str:
+def banner(services: Sequence[ServicePlan], redis: Backend, kafka: Backend, prometheus: Backend | None = None) -> str:
     """Return the banner."""
     comets = [service for service in services if service.module == "comet"]
     (logic,) = [service for service in services if service.module == "logic"]
@@ -33,5 +33,5 @@ def banner(services: Sequence[Service], redis: Backend, kafka: Backend, promethe
     return "\n".join(["", "ChatRoom is ready.", "", *lines, "", "Press Ctrl-C to stop.", ""])
 
 
-def _named(comet: Service, comets: Sequence[Service]) -> str:
+def _named(comet: ServicePlan, comets: Sequence[ServicePlan]) -> str:
     return comet.name if len(comets) > 1 else ""

@@ -45,7 +45,7 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class ChildContext:
     """What all children of one supervisor share."""
 
     group: int
@@ -56,7 +56,7 @@ class Shared:
 class Child:
     """A program from its first start to its last end. `run()` belongs in a TaskGroup; `stop()` ends it."""
 
-    def __init__(self, spec: Spec, shared: Shared) -> None:
+    def __init__(self, spec: Spec, shared: ChildContext) -> None:
         self.spec = spec
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()  # for good

@@ -27,7 +27,7 @@ COMET_ADDRS = "localhost:50051"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServicePlan:
     """One service to run: `name` in the output (comet-1), `module` for Python, `settings` in force."""
 
     name: str
@@ -66,7 +66,7 @@ def argv(module: str, options: Options, *more: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *config, *more]
 
 
-async def ask_services(options: Options, group: int) -> list[Service]:
+async def ask_services(options: Options, group: int) -> list[ServicePlan]:
     """Ask all at once, in the process group; return the services with their settings.
 
     Raises SettingError with every fault found, a line each.
@@ -80,10 +80,10 @@ async def ask_services(options: Options, group: int) -> list[Service]:
     faults = list(dict.fromkeys(line for answer in found if isinstance(answer, list) for line in answer))
     if faults:
         raise SettingError("\n".join(faults))
-    return [answer for answer in found if isinstance(answer, Service)]
+    return [answer for answer in found if isinstance(answer, ServicePlan)]
 
 
-async def _ask(name: str, module: str, index: str, options: Options, group: int) -> Service | list[str]:
+async def _ask(name: str, module: str, index: str, options: Options, group: int) -> ServicePlan | list[str]:
     """Return the service, or its faults. Raises StartupError where it can't even say them."""
     own = {"COMET_NODE_INDEX": index} if index else {}
     running = await asyncio.create_subprocess_exec(
@@ -106,14 +106,14 @@ async def _ask(name: str, module: str, index: str, options: Options, group: int)
     if running.returncode == _NO_SETTING:
         return [line for line in err.splitlines() if line.strip()]
     try:
-        return Service(name, module, json.loads(out), own)
+        return ServicePlan(name, module, json.loads(out), own)
     except ValueError:
         words = LastWords()
         words.errors.extend(err.splitlines())
         raise StartupError(f"{module} can't start: {words.why(running.returncode or 0)}") from None
 
 
-def check_ports(services: Sequence[Service]) -> None:
+def check_ports(services: Sequence[ServicePlan]) -> None:
     """Raise StartupError naming the port and its setting where one is taken, by others or by two of ours."""
     taken: dict[int, str] = {}
     for service in services:
@@ -127,7 +127,7 @@ def check_ports(services: Sequence[Service]) -> None:
                 raise StartupError(bind_fault(host, port, setting, fault))
 
 
-def setting_name(service: Service, name: str) -> str:
+def setting_name(service: ServicePlan, name: str) -> str:
     """Return what to change for another port; node k's ports follow from node 0's."""
     node = f" (of which {service.name} takes its own)" if service.own.get("COMET_NODE_INDEX", "0") != "0" else ""
     return f"{service.module.upper()}_{name.upper()}{node}"
@@ -138,7 +138,7 @@ class Plan:
     """What `up` is going to run: the services, and which servers it embeds."""
 
     options: Options
-    services: Sequence[Service]
+    services: Sequence[ServicePlan]
     own_redis: bool
     own_kafka: bool
 
@@ -152,7 +152,7 @@ class Plan:
         return str(self.services[-1].settings[name])
 
 
-def plan(options: Options, services: Sequence[Service]) -> Plan:
+def plan(options: Options, services: Sequence[ServicePlan]) -> Plan:
     """Embed what nobody named: neither an option nor (a value other than the default) in the config file."""
     settings = services[0].settings
     own_redis = options.redis is None and settings["redis_url"] == REDIS_URL
@@ -160,7 +160,7 @@ def plan(options: Options, services: Sequence[Service]) -> Plan:
     return Plan(options, _introduced(services, own_redis=own_redis), own_redis, own_kafka)
 
 
-def _introduced(services: Sequence[Service], *, own_redis: bool) -> list[Service]:
+def _introduced(services: Sequence[ServicePlan], *, own_redis: bool) -> list[ServicePlan]:
     """Return the services, told where to find each other unless somebody set that otherwise.
 
     With a Redis of its own the stack is on this machine alone, so nodes are called over loopback; else they advertise
@@ -170,7 +170,7 @@ def _introduced(services: Sequence[Service], *, own_redis: bool) -> list[Service
     logic_url = f"http://{by_module['logic'].called('http_bind_port')}"
     grpc = ",".join(service.called("grpc_port") for service in services if service.module == "comet")
 
-    def told(service: Service) -> dict[str, str]:
+    def told(service: ServicePlan) -> dict[str, str]:
         found: dict[str, str] = {}
         if service.settings.get("forward_url") == LOGIC_URL:
             found["COMET_FORWARD_URL"] = logic_url

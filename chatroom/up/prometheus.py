@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chatroom.up.plan import Service
+from chatroom.up.plan import ServicePlan
 from chatroom.up.ports import LOOPBACK
 from common.config import SERVICES
 from common.errors import StartupError
@@ -30,7 +30,7 @@ def program() -> Path:
     return Path(found)
 
 
-def configuration(services: Sequence[Service]) -> str:
+def configuration(services: Sequence[ServicePlan]) -> str:
     """Return its configuration, JSON as YAML allows: a job for each kind of service, as in deploy/prometheus."""
     jobs: list[dict[str, Any]] = [
         {

@@ -7,10 +7,10 @@ left behind; a fault is one line with what to change. Neighbours: `stack.py` bri
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 from functools import partial
+from typing import NoReturn
 
 from chatroom.config import Options, wants_colour
 from chatroom.up import embedded, folder, plan, prometheus
@@ -20,48 +20,11 @@ from chatroom.up.ports import Claims
 from chatroom.up.stack import Stack
 from chatroom.up.supervisor import Supervisor
 from common.errors import StartupError
-from common.lifecycle import leaves
-
-KILLED = 128 + signal.SIGINT
+from common.lifecycle import StopRequest, exit_at_once, leaves
 
 
 class Stopped(Exception):
-    """Somebody asked us to stop."""
-
-
-class Wish:
-    """The wish to stop, from a signal or a gone terminal; said twice, everything is killed at once."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._event = asyncio.Event()
-        self._why = ""
-        self.guard: Guard | None = None
-
-    def ask(self, why: str) -> None:
-        """Ask to stop."""
-        if not self._event.is_set():
-            self._why = why
-            self._event.set()
-
-    def ask_from_thread(self, why: str) -> None:
-        """Ask to stop, from another thread."""
-        with contextlib.suppress(RuntimeError):  # the loop may be closed by now
-            self._loop.call_soon_threadsafe(self.ask, why)
-
-    def on_signal(self, signum: signal.Signals) -> None:
-        """Ask to stop; the second time, end everything at once."""
-        if self._event.is_set():
-            if self.guard is not None:
-                with contextlib.suppress(RuntimeError, ProcessLookupError):  # it may be gone already
-                    self.guard.kill_all()
-            os._exit(KILLED)
-        self.ask(signum.name)
-
-    async def come_true(self) -> None:
-        """Wait for it, then raise Stopped with the reason."""
-        await self._event.wait()
-        raise Stopped(self._why)
+    """The user asked `chatroom up` to stop. The text is the reason."""
 
 
 def run(options: Options) -> int:
@@ -80,47 +43,65 @@ def run(options: Options) -> int:
 
 
 async def _run(options: Options) -> None:
-    wish = Wish(asyncio.get_running_loop())
-    _listen_for_signals(wish)
-    gone = partial(wish.ask_from_thread, "nobody reads the output")
+    stop = StopRequest()
+    _listen_for_signals(stop)
+    gone = partial(_stop_from_thread, asyncio.get_running_loop(), stop, "nobody reads the output")
     with contextlib.closing(Console(sys.stdout.fileno(), colour=wants_colour(), on_gone=gone)) as console:
         console.open()
-        services = await _ask_services(options, wish)
+        services = await _ask_services(options, stop)
         plan.check_ports(services)
         console.expect(
             [*(service.name for service in services), "kafka", "redis", *(["prometheus"] if options.prometheus else [])]
         )
-        await _hold(plan.plan(options, services), console, wish)
+        await _hold(plan.plan(options, services), console, stop)
 
 
-def _listen_for_signals(wish: Wish) -> None:
+def _stop_from_thread(loop: asyncio.AbstractEventLoop, stop: StopRequest, reason: str) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop may be closed already
+        loop.call_soon_threadsafe(stop.make, reason)
+
+
+def _listen_for_signals(stop: StopRequest) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signum is not signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:  # ignored under nohup
-            asyncio.get_running_loop().add_signal_handler(signum, wish.on_signal, signum)
+            asyncio.get_running_loop().add_signal_handler(signum, stop.on_signal, signum)
 
 
-async def _ask_services(options: Options, wish: Wish) -> list[plan.Service]:
+def _kill(guard: Guard) -> None:
+    """Kill everything in the guard's group, then end this program."""
+    with contextlib.suppress(RuntimeError, ProcessLookupError):  # the group may be gone already
+        guard.kill_all()
+    exit_at_once()
+
+
+async def _stopped(stop: StopRequest) -> NoReturn:
+    """Wait for the request to stop, then raise Stopped."""
+    raise Stopped(await stop.wait())
+
+
+async def _ask_services(options: Options, stop: StopRequest) -> list[plan.ServicePlan]:
     with Guard() as guard:
-        wish.guard = guard
+        stop.on_second_signal = partial(_kill, guard)
         async with asyncio.TaskGroup() as tasks:
-            waiting = tasks.create_task(wish.come_true())
+            waiting = tasks.create_task(_stopped(stop))
             services = await plan.ask_services(options, guard.group)
             waiting.cancel()
     return services
 
 
-async def _hold(chosen: plan.Plan, console: Console, wish: Wish) -> None:
+async def _hold(chosen: plan.Plan, console: Console, stop: StopRequest) -> None:
     """Hold what the stack needs (the folder, the guard, ports) while it runs."""
     _check_programs(chosen)
     taken = [service.port(name) for service in chosen.services for name in service.ports]
     with contextlib.ExitStack() as held:
         lock = [held.enter_context(folder.taken(chosen.options.directory))] if chosen.keeps_files else []
-        wish.guard = held.enter_context(Guard(lock))
+        guard = held.enter_context(Guard(lock))
+        stop.on_second_signal = partial(_kill, guard)
         claims = held.enter_context(Claims(taken))
         async with asyncio.TaskGroup() as tasks:
-            supervisor = Supervisor(wish.guard, console, tasks)
+            supervisor = Supervisor(guard, console, tasks)
             try:
-                await _serve(Stack(chosen, claims, supervisor, console), supervisor, wish)
+                await _serve(Stack(chosen, claims, supervisor, console), supervisor, stop)
             except* Stopped as group:
                 console.line(UP, f"{group.exceptions[0]}: stopping everything")
             finally:
@@ -137,8 +118,8 @@ def _check_programs(chosen: plan.Plan) -> None:
         prometheus.program()
 
 
-async def _serve(stack: Stack, supervisor: Supervisor, wish: Wish) -> None:
+async def _serve(stack: Stack, supervisor: Supervisor, stop: StopRequest) -> None:
     """Bring up, then stay. Raises Stopped when somebody asks to stop, StartupError when it can't be kept up."""
     async with asyncio.TaskGroup() as tasks:
-        for work in (stack.bring_up(), supervisor.given_up(), wish.come_true()):
+        for work in (stack.bring_up(), supervisor.given_up(), _stopped(stop)):
             tasks.create_task(work)

@@ -15,7 +15,7 @@ from chatroom.up import embedded, folder, plan, prometheus
 from chatroom.up.banner import Backend, banner
 from chatroom.up.child import Child, Spec
 from chatroom.up.output import UP, Console
-from chatroom.up.plan import Plan, Service
+from chatroom.up.plan import Plan, ServicePlan
 from chatroom.up.ports import LOOPBACK, Claims
 from chatroom.up.supervisor import Supervisor
 from common import redis_client
@@ -138,7 +138,7 @@ class Stack:
                 return port
         raise AssertionError  # the last try returns or raises
 
-    def _service_spec(self, service: Service) -> Spec:
+    def _service_spec(self, service: ServicePlan) -> Spec:
         return Spec(
             name=service.name,
             argv=plan.argv(service.module, self._plan.options),

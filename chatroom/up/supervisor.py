@@ -7,7 +7,7 @@ Why our own and none of the well-kept ones: docs/adr/0004-own-supervisor.md.
 import asyncio
 import itertools
 
-from chatroom.up.child import Child, Shared, Spec
+from chatroom.up.child import Child, ChildContext, Spec
 from chatroom.up.guard import Guard
 from chatroom.up.output import Console
 from common.errors import StartupError
@@ -24,7 +24,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._reason: StartupError | None = None
         self._over = asyncio.Event()
-        self._shared = Shared(guard.group, console, self._give_up)
+        self._shared = ChildContext(guard.group, console, self._give_up)
 
     def start(self, spec: Spec) -> Child:
         """Start a program and keep it running."""

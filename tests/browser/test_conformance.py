@@ -17,7 +17,7 @@ from tests.support.served import served
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROOT: Final = Path(__file__).parents[2]
-FOLDERS: Final = ("comet/web", "tests/conformance")
+FOLDERS: Final = ("clients/javascript", "tests/conformance")
 PAGE: Final = """<!doctype html><title>Conformance</title><script type="module">
 import { subject } from "/tests/conformance/subject.js";
 globalThis.ask = subject(say);

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Browser, expect
 
-from chatroom.client import ChatClient
+from chatroom_client import ChatClient
 from testbed.service import CometProgram
 from tests.support.documented import example
 from tests.support.served import served

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, WebSocketRoute, expect
 
-from chatroom.client import ChatClient
+from chatroom_client import ChatClient
 from testbed.service import CometProgram
 from tests.browser.conftest import CometMaker, OpenWindow, Shoot
 from tests.browser.window import Window

@@ -64,9 +64,10 @@ def run_command(  # noqa: PLR0913 - the options
 
 @main.command("mutants", epilog='Example: make chaos-mutants ARGS="ref_forgotten"')
 @click.argument("names", nargs=-1, type=click.Choice([one.mutant for one in hunting.HUNTS]))
-def mutants_command(names: tuple[str, ...]) -> None:
-    """Break each promise on purpose, one at a time: the checker must notice."""
-    _in_a_folder(lambda guard, folder: hunting.hunt_all(guard, folder, names))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("bench/results"), show_default=True)
+def mutants_command(names: tuple[str, ...], out: Path) -> None:
+    """Break each promise on purpose, one at a time: the checker must notice; write the table."""
+    _in_a_folder(lambda guard, folder: hunting.hunt_all(guard, folder, names, out))
 
 
 def _in_a_folder(work: Callable[[Guard, Path], Awaitable[Verdict | bool]]) -> None:

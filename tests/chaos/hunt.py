@@ -6,7 +6,6 @@ on sound services, with the same patience at the end, must find nothing, or the 
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Final
 import click
 
 from chatroom.up.guard import Guard
-from tests.chaos import strikes
+from tests.chaos import gather, hunt_report, strikes
 from tests.chaos.evidence import Evidence
+from tests.chaos.hunt_report import Hunted
 from tests.chaos.stage import Demand, Stage, staged
 from tests.chaos.verdict import DOUBLED, LOST, REORDERED, WRONG, Violation
 from tests.chaos.windows import AFTERMATH_S
@@ -85,17 +85,28 @@ HUNTS: Final = (
 )
 
 
-async def hunt_all(guard: Guard, directory: Path, names: Sequence[str] = ()) -> bool:
-    """Hunt all mutants, or those named, and strike sound services likewise; whether the checker was right each time."""
+async def hunt_all(guard: Guard, directory: Path, names: Sequence[str], out: Path) -> bool:
+    """Hunt all mutants, or those named, strike sound services likewise, and write the report.
+
+    Return whether the checker was right each time.
+    """
+    began = time.time()
     hunts = [hunt for hunt in HUNTS if hunt.mutant in names or not names]
     results = [await _hunt(guard, directory, hunt.mutant, [hunt]) for hunt in hunts]
     results.append(await _hunt(guard, directory, "", hunts))
-    click.echo(f"{sum(results)} of {len(results)} as it must be")
-    return all(results)
+    path = hunt_report.write(out, results, began=began, command=replay(names))
+    right = [one.right for one in results]
+    click.echo(f"{sum(right)} of {len(right)} as it must be; the table is in {path}")
+    return all(right)
 
 
-async def _hunt(guard: Guard, directory: Path, mutant: str, hunts: Sequence[Hunt]) -> bool:
-    """Strike as the hunts say; return whether the mutant was caught, or, without one, nothing was found."""
+def replay(names: Sequence[str]) -> str:
+    """Return the command that hunts the same mutants; no names if all were hunted."""
+    return f'make chaos-mutants ARGS="{" ".join(names)}"' if names else "make chaos-mutants"
+
+
+async def _hunt(guard: Guard, directory: Path, mutant: str, hunts: Sequence[Hunt]) -> Hunted:
+    """Strike as the hunts say, and show the result."""
     began = time.monotonic()
     name = mutant or "no mutant"
     click.echo(f"{name:<28} ", nl=False)
@@ -104,18 +115,14 @@ async def _hunt(guard: Guard, directory: Path, mutant: str, hunts: Sequence[Hunt
             await stage.strike(number, hunt.strike.__name__, hunt.strike(stage))
             await asyncio.sleep(hunt.calm_s)
         verdict = await stage.finish(PATIENCE_S, PATIENCE_S)
+        versions = await gather.versions(stage.cluster.redis_server.port)
     shown = hunts[0].shown_by(stage.evidence, verdict.violations) if mutant else []
-    right = bool(shown) if mutant else verdict.sound
-    click.echo(f"{_outcome(mutant, right=right):<8} {_found(verdict.violations)} ({time.monotonic() - began:.0f} s)")
+    struck = [hunt.strike.__name__ for hunt in hunts]
+    result = Hunted(mutant, struck, verdict.violations, shown, time.monotonic() - began, versions)
+    click.echo(f"{result.outcome:<8} {hunt_report.found(result.violations)} ({result.seconds:.0f} s)")
     for violation in _each([*shown, *verdict.violations]) if mutant else verdict.violations[:10]:
         click.echo(f"  {violation.rule}, {violation.effect}, {violation.kind}: {violation.text[:300]}")
-    return right
-
-
-def _outcome(mutant: str, *, right: bool) -> str:
-    if right:
-        return "ok"
-    return "SURVIVED" if mutant else "WRONG"
+    return result
 
 
 def _each(violations: Sequence[Violation]) -> list[Violation]:
@@ -124,9 +131,3 @@ def _each(violations: Sequence[Violation]) -> list[Violation]:
     for one in violations:
         firsts.setdefault((one.rule, one.effect), one)
     return list(firsts.values())
-
-
-def _found(violations: Sequence[Violation]) -> str:
-    """Say how many violations there are of each rule and effect."""
-    counts = Counter(f"{violation.rule} {violation.effect}" for violation in violations)
-    return ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items())) or "nothing found"

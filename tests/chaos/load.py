@@ -21,8 +21,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from chatroom.client import ChatClient, Disconnected
-from common.errors import ChatError
+from chatroom_client import ChatClient, ChatError, Disconnected
 from tests.chaos.ledger import Ledger
 
 OUTSTANDING: Final = 4000

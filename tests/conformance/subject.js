@@ -1,5 +1,5 @@
 // The JavaScript client as a test asks for it: a line of JSON in for each call, one out for each answer and event.
-import { ChatClient } from "../../comet/web/client.js";
+import { ChatClient } from "../../clients/javascript/index.js";
 
 const EVENTS = ["message", "hole", "presence", "system", "removed", "connected", "reconnecting", "closed"];
 

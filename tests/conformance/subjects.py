@@ -1,7 +1,6 @@
 """The clients that are held to the table: ours for Python in this process, ours for JavaScript in a Node of its own.
 
-tests/browser/test_conformance.py holds the latter to it in Chromium. The Node is the one that Playwright's package
-carries: it is there wherever the tests run, and has a global WebSocket.
+tests/browser/test_conformance.py holds the latter to it in Chromium.
 """
 
 import asyncio
@@ -13,27 +12,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import playwright
-
-from chatroom import client
-from common.errors import ChatError
+import chatroom_client
 from tests.conformance.scenario import Fault
+from tests.support.node import NODE
 
-NODE: Final = Path(playwright.__file__).parent / "driver" / "node"
 SUBJECT: Final = Path(__file__).with_name("node.js")
 _SECONDS: Final = {"pingMs", "reconnectFirstMs", "reconnectCapMs", "ackTimeoutMs"}
 
 
 class PythonSubject:
-    """chatroom/client.py."""
+    """clients/python."""
 
     def __init__(self) -> None:
-        self.chat: client.ChatClient | None = None
+        self.chat: chatroom_client.ChatClient | None = None
         self._events: Any = None
 
     async def enter(self, url: str, options: dict[str, Any]) -> None:
         """Enter its context."""
-        self.chat = client.ChatClient(url, **dict(_option(*one) for one in options.items()))
+        self.chat = chatroom_client.ChatClient(url, **dict(_option(*one) for one in options.items()))
         self._events = aiter(self.chat)
         await self._answered(self.chat.__aenter__())
 
@@ -45,7 +41,7 @@ class PythonSubject:
             case "send":
                 return await self._answered(chat.send(how["room"], how["content"], how["ref"]))
             case "join":
-                since = client.Position(**how["since"]) if how["since"] else None
+                since = chatroom_client.Position(**how["since"]) if how["since"] else None
                 return await self._answered(chat.join(how["room"], since))
             case "history":
                 page = await self._answered(chat.history(how["room"], how["before"], how["limit"]))
@@ -64,14 +60,14 @@ class PythonSubject:
             event = await anext(self._events)
         except StopAsyncIteration:
             return {"type": "closed", "code": 1000}
-        except client.Disconnected as e:
+        except chatroom_client.Disconnected as e:
             return {"type": "closed", "code": e.code}
         return {"type": type(event).__name__.lower(), **dataclasses.asdict(event)}
 
     async def _answered(self, asking: Any) -> Any:
         try:
             answer = await asking
-        except (ChatError, client.Disconnected) as e:
+        except (chatroom_client.ChatError, chatroom_client.Disconnected) as e:
             raise Fault(e.code) from e
         except TimeoutError as e:
             raise Fault("timeout") from e
@@ -125,7 +121,7 @@ class JavaScript:
 
 
 class JavaScriptSubject:
-    """comet/web/client.js."""
+    """clients/javascript/index.js."""
 
     def __init__(self, where: JavaScript, number: int, events: asyncio.Queue[dict[str, Any]]) -> None:
         self._where = where

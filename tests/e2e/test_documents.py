@@ -56,7 +56,7 @@ ELSEWHERE: Final = {
         "make_stack(comets=2",
         "chatroom up --config deploy/conf.conf --comets 2 --redis redis://localhost:6379/0 --kafka localhost:9092",
     ),
-    "make test": Elsewhere(".ci/run", "part test\n", "python -m pytest -n auto"),
+    "make test": Elsewhere(".ci/run", "part test\n", "python -m tests.support.suite test -n auto"),
     'make chaos ARGS="--short --out .cache/chaos"': Elsewhere(
         ".ci/run", 'part chaos "--short', "python -m tests.chaos run --short --out .cache/chaos"
     ),

@@ -6,7 +6,7 @@ import secrets
 from signal import SIGTERM
 from typing import Any
 
-from chatroom.client import ChatClient, Hole, Message, Reconnecting
+from chatroom_client import ChatClient, Hole, Message, Reconnecting
 from protos.job_pb2 import PushMsg
 from testbed.chatroom_up import ChatroomUp
 from tests.conftest import StackMaker

@@ -12,8 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from comet.app import Comet
-from comet.config import Settings
-from common.lifecycle import Stop
+from comet.config import CometSettings
+from common.lifecycle import StopRequest
 from protos import comet_pb2_grpc
 from testbed.service import local_settings
 from tests.support.comet_settings import comet_settings
@@ -51,8 +51,8 @@ class CometNode:
     def __init__(self, redis_url: str, **chosen: object) -> None:
         local = {name.removeprefix("COMET_").lower(): value for name, value in local_settings("comet").items()}
         defaults = {**local, "redis_url": redis_url, "drain_seconds": 0.05}
-        self.settings: Settings = comet_settings(**{**defaults, **chosen})
-        self._stop = Stop()
+        self.settings: CometSettings = comet_settings(**{**defaults, **chosen})
+        self._stop = StopRequest()
         self._task: asyncio.Task[None] | None = None
         self._channel: Any = None
 
@@ -111,8 +111,8 @@ class CometNode:
         if self._channel is not None:
             await self._channel.close()
             self._channel = None
-        if not self._stop.wanted:
-            self._stop.ask()
+        if not self._stop.made:
+            self._stop.make("the test ends")
         if self._task is not None:
             async with asyncio.timeout(30):
                 await self._task

@@ -1,8 +1,8 @@
 """Comet's settings for tests, checked as those of an operator are."""
 
-from comet.config import Settings
+from comet.config import CometSettings
 
 
-def comet_settings(**chosen: object) -> Settings:
+def comet_settings(**chosen: object) -> CometSettings:
     """Return the defaults but for what is chosen."""
-    return Settings.model_validate(chosen)
+    return CometSettings.model_validate(chosen)

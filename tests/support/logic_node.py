@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import orjson
 
-from common.lifecycle import Stop
+from common.lifecycle import StopRequest
 from logic import app
-from logic.config import Settings
+from logic.config import LogicSettings
 from testbed.kafka_server import KafkaServer
 from testbed.service import local_settings, shared_settings
 from tests.support.eventually import eventually
@@ -32,7 +32,7 @@ class Answer:
 class Logic:
     """A running Logic, as its clients see it."""
 
-    def __init__(self, settings: Settings, stop: Stop, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: LogicSettings, stop: StopRequest, session: aiohttp.ClientSession) -> None:
         self.settings = settings
         self.stop = stop
         self.session = session
@@ -72,9 +72,9 @@ class Logic:
         return (await self.get("/readyz")).status == 200
 
 
-def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) -> Settings:
+def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) -> LogicSettings:
     """Return the settings that suit the servers; `changes` by the names in the environment."""
-    return Settings.load(
+    return LogicSettings.load(
         [],
         {
             **kafka.settings,
@@ -88,9 +88,9 @@ def settings_of(kafka: KafkaServer, topic: str, redis_url: str, **changes: str) 
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Logic]:
+async def running(settings: LogicSettings, *, ready: bool = True) -> AsyncIterator[Logic]:
     """Run Logic while inside; on the way out it drains."""
-    stop = Stop()
+    stop = StopRequest()
     base = f"http://127.0.0.1:{settings.http_bind_port}"
     async with asyncio.TaskGroup() as group, aiohttp.ClientSession(base) as session:
         serving = group.create_task(app.serve(settings, stop))
@@ -101,8 +101,8 @@ async def running(settings: Settings, *, ready: bool = True) -> AsyncIterator[Lo
         try:
             yield logic
         finally:
-            if not stop.wanted:
-                stop.ask()
+            if not stop.made:
+                stop.make("the test ends")
             await serving
 
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from comet.close_codes import CloseCode
 from comet.context import Context
 from comet.membership import Membership
 from comet.presence import Presences
 from comet.room import Room
 from comet.session import Session
-from comet.transport import Transport
 from common.envelope import User
 from common.errors import Overloaded
 from common.store import Appended, Store
@@ -34,18 +34,18 @@ class FakeTransport:
         """As Transport.writer."""
         return self.written.append
 
-    def close(self, code: int, _reason: str) -> None:
+    def close(self, code: CloseCode, _reason: str = "") -> None:
         """As Transport.close."""
         self.closed.append(code)
         self.on_close()
 
-    def fail(self, code: int, reason: str) -> None:
+    def fail(self, code: CloseCode, reason: str = "") -> None:
         """As Transport.fail."""
         self.close(code, reason)
 
     def cut_off(self) -> None:
         """As Transport.cut_off."""
-        self.close(4001, "slow consumer")
+        self.close(CloseCode.SLOW_CONSUMER)
 
     def rest(self, _seconds: float) -> None:
         """As Transport.rest."""
@@ -137,7 +137,7 @@ class Rig:
             cast("Membership", self.membership),
         )
         self.context.tasks = tasks
-        self.session = Session(self.context, cast("Transport", self.transport), User("alice", "Alice"))
+        self.session = Session(self.context, self.transport, User("alice", "Alice"))
         self.transport.on_close = self.session.end
 
     def receive(self, kind: str, **payload: Any) -> None:

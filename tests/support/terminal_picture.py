@@ -5,9 +5,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from chatroom.client import ChatClient
 from chatroom.terminal.app import ChatApp
 from chatroom.up.guard import Guard
+from chatroom_client import ChatClient
 from testbed.redis_server import RedisServer
 from testbed.service import CometProgram
 from tests.support.eventually import eventually

@@ -1,14 +1,14 @@
 """deploy/ and docker-compose.yml hold together: with each other, the services' settings and their metrics."""
 
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from common.config import SERVICES, Shared
+from common.config import SERVICES
+from tests.support.settings_table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -37,17 +37,11 @@ def properties(path: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def settings_class(service: str) -> type[Shared]:
-    """Return a service's settings model."""
-    found: type[Shared] = import_module(f"{service}.config").Settings
-    return found
-
-
 def in_compose(service: str) -> Any:
     """Return the settings that a service has in its container."""
     own = COMPOSE["services"][service]
     options = [str(DEPLOY / "conf.conf") if word == CONFIG else word for word in own["command"][1:]]
-    return settings_class(service).load(options, own["environment"])
+    return SETTINGS[service].load(options, own["environment"])
 
 
 def test_every_port_of_the_seed_is_published_under_its_own_number() -> None:
@@ -90,7 +84,7 @@ def test_every_key_of_conf_conf_is_known_the_commented_ones_too(service: str, tm
     """With its comments taken away the file is read as well, and says what the defaults say."""
     text = re.sub(r"(?m)^#(?=[a-z_]+=)", "", (DEPLOY / "conf.conf").read_text())
     (tmp_path / "all.conf").write_text(text)
-    cls = settings_class(service)
+    cls = SETTINGS[service]
     assert cls.load(["--config", str(tmp_path / "all.conf")], {}) == cls.load([], {})
 
 

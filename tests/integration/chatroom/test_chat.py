@@ -12,10 +12,10 @@ from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
-from chatroom.client import ChatClient, Message
 from chatroom.terminal.app import ChatApp
-from chatroom.terminal.room_log import State
+from chatroom.terminal.room_log import DraftState
 from chatroom.up.guard import Guard
+from chatroom_client import ChatClient, Message
 from testbed.service import CometProgram
 from tests.conftest import StackMaker
 from tests.support.eventually import eventually
@@ -166,11 +166,11 @@ async def test_what_fails_is_marked_with_its_reason_and_sent_again(comet: CometP
     async with window(comet.url, "Alice") as alice:
         await alice.type("x" * 20_000)
         await alice.type("fine")
-        await soon(lambda: [draft.state for draft in alice.app.log_shown.drafts] == [State.FAILED])
+        await soon(lambda: [draft.state for draft in alice.app.log_shown.drafts] == [DraftState.FAILED])
         await alice.sees("✗ not sent: content", "Ctrl+R sends it again, /drop")
         assert alice.said()[0] == "fine"
         await alice.press("ctrl+r")
-        await soon(lambda: alice.app.log_shown.drafts[0].state is State.FAILED)
+        await soon(lambda: alice.app.log_shown.drafts[0].state is DraftState.FAILED)
         await alice.type("/nope")
         alice.app.query_one(Input).post_message(Paste("two\nlines"))
         await soon(lambda: alice.app.query_one(Input).value == "two lines")

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from chatroom.probes import NoAnswer
-from chatroom.up.child import MAX_CRASHES, Child, Shared, Spec
+from chatroom.up.child import MAX_CRASHES, Child, ChildContext, Spec
 from chatroom.up.guard import Guard
 from chatroom.up.output import Console
 from common.backoff import Backoff
@@ -50,7 +50,7 @@ class Scene:
         self.screen = Screen()
         self.given_up: list[StartupError] = []
         self.tasks = tasks
-        self.shared = Shared(guard.group, self.screen, self.given_up.append)
+        self.shared = ChildContext(guard.group, self.screen, self.given_up.append)
 
     def start(self, code: str, ready: Callable[[int], Awaitable[None]] | None = None, **more: float) -> Child:
         """Run a Python one-liner as a child."""

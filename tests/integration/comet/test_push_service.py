@@ -14,8 +14,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import REGISTRY
 
-from common import envelope, redis_client
-from common.store import Limits, Store
+from comet import frames
+from common import redis_client
+from common.store import Store, StoreLimits
 from protos.comet_pb2 import BroadcastReq, BroadcastRoomReply, BroadcastRoomReq, PushMsgReq, RoomsReq
 from protos.protocol_pb2 import Proto
 from testbed.redis_server import RedisServer
@@ -48,9 +49,9 @@ async def say(client: Client, *contents: str) -> dict[str, Any]:
 async def stored(redis_url: str, first_seq: int, count: int, room: str = ROOM) -> Proto:
     """Return what Job pushes for some messages of the log."""
     redis = redis_client.connect(redis_url)
-    read = await Store(redis, Limits()).read(room, first_seq, count)
+    read = await Store(redis, StoreLimits()).read(room, first_seq, count)
     await redis.aclose()
-    body = envelope.frame(orjson.dumps(room), read.log.epoch, read.messages).decode()
+    body = frames.server_messages(orjson.dumps(room), read.log.epoch, read.messages).decode()
     return Proto(ver=1, op=4, body=body, epoch=read.log.epoch, first_seq=first_seq, count=count)
 
 
@@ -62,7 +63,7 @@ def invented(room: str, epoch: int, *seqs: int) -> Proto:
         )
         for seq in seqs
     )
-    body = envelope.frame(orjson.dumps(room), epoch, messages).decode()
+    body = frames.server_messages(orjson.dumps(room), epoch, messages).decode()
     return Proto(ver=1, op=4, body=body, epoch=epoch, first_seq=seqs[0], count=len(seqs))
 
 

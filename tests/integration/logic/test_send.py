@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from comet import frames
 from common import envelope, keys
 from common.ids import shard_of
 from logic.kafka import partition_of
@@ -63,7 +64,7 @@ async def test_the_documented_body_is_stored_published_and_produced(
     assert published is not None
     burst = envelope.parse_burst(published["data"])
     # Both paths carry the very same frame.
-    assert envelope.frame(b'"room_123"', burst.epoch, burst.messages) == message.msg
+    assert frames.server_messages(b'"room_123"', burst.epoch, burst.messages) == message.msg
 
 
 async def test_records_are_keyed_by_the_room_in_the_partition_of_any_kafka_client(logic: Logic, records: Topic) -> None:

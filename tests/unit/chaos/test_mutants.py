@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiokafka import TopicPartition
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -20,7 +19,7 @@ from comet.forwarder import Forwarder
 from comet.join import Join
 from comet.leases import Leases
 from common import outbox as outbox_module
-from common.append_script import Appended, Limits
+from common.append_script import Appended, StoreLimits
 from common.envelope import User
 from common.health import Health
 from common.outbox import Outbox
@@ -65,16 +64,16 @@ async def test_commit_before_push_commits_above_what_is_finished(mutate: Mutate,
     """Of two records in flight the sound Job commits none, the mutant both."""
     if mutant:
         mutate("commit_before_push")
-    committed: list[dict[TopicPartition, int]] = []
+    committed: list[dict[int, int]] = []
 
-    async def commit(offsets: dict[TopicPartition, int]) -> None:
+    async def commit(offsets: dict[int, int]) -> None:
         committed.append(offsets)
 
-    partitions = Partitions("t", lambda: None)
+    partitions = Partitions(lambda: None)
     partitions[0].add(5, 0, 10)
     partitions[0].add(6, 0, 10)
     await partitions.commit(commit)
-    assert committed == ([{TopicPartition("t", 0): 7}] if mutant else [])
+    assert committed == ([{0: 7}] if mutant else [])
 
 
 # -- appends -------------------------------------------------------------------------------------------------------
@@ -133,7 +132,7 @@ class _Connection:
 @asynccontextmanager
 async def appending(redis: FakeRedis) -> AsyncIterator[Store]:
     """Run a store over this Redis."""
-    store = Store(cast("Redis", redis), Limits())
+    store = Store(cast("Redis", redis), StoreLimits())
     task = asyncio.create_task(store.run())
     try:
         yield store

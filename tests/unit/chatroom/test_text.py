@@ -5,7 +5,7 @@ import json
 import pytest
 
 from chatroom import text
-from chatroom.client import Hole, Message, Position, Reconnecting, Removed, System, User
+from chatroom_client import Hole, Message, Position, Reconnecting, Removed, System, User
 
 MESSAGE = Message("r", 9, 4, "1700000000123-0", "hi\nthere", 1_700_000_000_123, User("u1", "Al\x1b[31mice"))
 

@@ -1,6 +1,8 @@
 """Frames: every bad input is refused by its field and its limit, every frame is read and written as the design says."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 
 from comet import frames
 from comet.frames import Limits
+from common.envelope import messages_of
 from common.errors import BadRequest, TooLarge, Unavailable, UnknownType
 from common.positions import Position
-from tests.support.rooms import message, texts_of
+from tests.support.rooms import message, message_id, texts_of
 
 LIMITS = Limits(content_bytes=10, messages=3)
 LONE = "\ud83d"
@@ -206,6 +209,35 @@ MESSAGES = message(5) + b"," + message(6)
 FOUND = [json.loads(message(5)), json.loads(message(6))]
 
 
+def test_pong_and_left_are_as_designed() -> None:
+    """Both are short."""
+    assert json.loads(frames.PONG) == {"type": "pong", "payload": {}}
+    assert json.loads(frames.left('room "1"')) == {"type": "left", "payload": {"roomId": 'room "1"'}}
+
+
+@pytest.mark.parametrize("ref", ['r "1"', None])
+def test_ack_is_as_designed(ref: str | None) -> None:
+    """Consecutive messages, each with the timestamp of its id; the ref as it came."""
+    assert json.loads(frames.ack(ref, 'room "1"', 7, 5, [message_id(5), message_id(6)])) == {
+        "type": "ack",
+        "payload": {
+            "ref": ref,
+            "roomId": 'room "1"',
+            "epoch": 7,
+            "messages": [{name: one[name] for name in ("id", "seq", "timestamp")} for one in FOUND],
+        },
+    }
+
+
+def test_server_messages_are_as_designed() -> None:
+    """Messages stand in it as they are, and can be taken out again."""
+    frame = frames.server_messages(ROOM, 7, MESSAGES)
+    assert json.loads(frame) == {
+        "type": "serverMessages", "payload": {"roomId": 'room "1"', "epoch": 7, "messages": FOUND}
+    }  # fmt: skip
+    assert messages_of(frame) == messages_of(frame.decode()) == MESSAGES
+
+
 def test_joined_is_as_designed() -> None:
     """Position, whether recovered, messages and count."""
     assert json.loads(frames.joined(ROOM, Position(7, 6), MESSAGES, 3, recovered=True)) == {
@@ -245,3 +277,10 @@ def test_history_and_presence_are_as_designed() -> None:
         "type": "presence",
         "payload": {"roomId": 'room "1"', "onlineCount": 5, "users": [{"id": "7", "username": 'Al "Ice"'}]},
     }
+
+
+def test_no_other_module_makes_a_frame() -> None:
+    """Comet's other modules hold no frame's text, and only `frames` puts a type around a payload."""
+    folder = Path(frames.__file__).parent
+    makers = [path.name for path in folder.glob("*.py") if re.search(r"""["']type\\?["']:""", path.read_text())]
+    assert makers == ["frames.py"]

@@ -8,22 +8,24 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from comet.config import Settings as CometSettings
-from common.config import Shared
-from job.config import Settings as JobSettings
-from logic.config import Settings as LogicSettings
+from comet.config import CometSettings
+from common.config import SharedSettings
+from job.config import JobSettings
+from logic.config import LogicSettings
 
 SERVICES = (CometSettings, LogicSettings, JobSettings)
 
 
-def load(*argv: str, environ: Mapping[str, str] | None = None, cls: type[Shared] = CometSettings) -> Shared:
+def load(
+    *argv: str, environ: Mapping[str, str] | None = None, cls: type[SharedSettings] = CometSettings
+) -> SharedSettings:
     """Read settings with nothing of the developer's own environment."""
     return cls.load(argv, environ or {})
 
 
 def faults(
     capsys: pytest.CaptureFixture[str], *argv: str, environ: Mapping[str, str] | None = None,
-    cls: type[Shared] = CometSettings,
+    cls: type[SharedSettings] = CometSettings,
 ) -> list[str]:  # fmt: skip
     """Read bad settings and return the lines that say what is wrong."""
     with pytest.raises(SystemExit) as exited:
@@ -176,7 +178,7 @@ def test_a_file_that_cannot_be_read_is_named(
 
 @pytest.mark.parametrize("cls", SERVICES)
 def test_help_lists_every_setting_with_its_default(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cls: type[Shared]
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cls: type[SharedSettings]
 ) -> None:
     """Its flag, its name in the environment, what it is."""
     monkeypatch.setenv("COLUMNS", "1000")  # no line is broken
@@ -193,7 +195,7 @@ def test_help_lists_every_setting_with_its_default(
 
 
 @pytest.mark.parametrize("cls", SERVICES)
-def test_settings_in_force_are_printed_as_json(capsys: pytest.CaptureFixture[str], cls: type[Shared]) -> None:
+def test_settings_in_force_are_printed_as_json(capsys: pytest.CaptureFixture[str], cls: type[SharedSettings]) -> None:
     """One object with every setting, and exit 0."""
     with pytest.raises(SystemExit) as exited:
         load("--print-settings", "--log-level", "debug", cls=cls)

@@ -50,7 +50,7 @@ def test_a_free_port_is_listened_on(taken: socket.socket) -> None:
 def test_a_failed_start_is_one_line_a_fault_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     """Also out of groups within groups; the highest code wins."""
 
-    async def main(_stop: lifecycle.Stop) -> None:
+    async def main(_stop: lifecycle.StopRequest) -> None:
         raise ExceptionGroup("a", [StartupError("one"), ExceptionGroup("b", [SettingError("two")])])
 
     assert lifecycle.run(main) == 2
@@ -60,7 +60,7 @@ def test_a_failed_start_is_one_line_a_fault_and_an_exit_code(capsys: pytest.Capt
 def test_other_errors_are_not_hidden() -> None:
     """A fault of ours ends with its traceback."""
 
-    async def main(_stop: lifecycle.Stop) -> None:
+    async def main(_stop: lifecycle.StopRequest) -> None:
         raise RuntimeError("a fault")
 
     with pytest.raises((RuntimeError, ExceptionGroup)):
@@ -71,21 +71,22 @@ def test_other_errors_are_not_hidden() -> None:
 def test_a_signal_asks_to_stop(signum: signal.Signals) -> None:
     """The service drains and ends with 0."""
 
-    async def main(stop: lifecycle.Stop) -> None:
-        assert not stop.wanted
+    async def main(stop: lifecycle.StopRequest) -> None:
+        assert not stop.made
         os.kill(os.getpid(), signum)
-        await stop.wait()
-        assert stop.wanted
+        assert await stop.wait() == signum.name
+        assert stop.made
 
     assert lifecycle.run(main) == 0
 
 
-def test_asked_twice_it_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever presses Ctrl-C again does not want to wait."""
+def test_the_second_signal_ends_the_program_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request by the program itself never does."""
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    stop = lifecycle.Stop()
-    stop.ask()
+    stop = lifecycle.StopRequest()
+    stop.make("no terminal")
+    stop.make("no terminal")
     assert codes == []
-    stop.ask()
+    stop.on_signal(signal.SIGINT)
     assert codes == [130]

@@ -7,13 +7,13 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 
 from comet import metrics as _comet  # noqa: F401 - registers its metrics
-from comet.config import Settings as CometSettings
+from comet.config import CometSettings
 from common import append_lane as _lane  # noqa: F401 - likewise
-from common.config import Shared
+from common.config import SharedSettings
 from job import metrics as _job  # noqa: F401 - likewise
-from job.config import Settings as JobSettings
+from job.config import JobSettings
 from logic import metrics as _logic  # noqa: F401 - likewise
-from logic.config import Settings as LogicSettings
+from logic.config import LogicSettings
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/guarantees.md").read_text()
@@ -49,7 +49,7 @@ def test_every_metric_that_is_named_exists() -> None:
 
 def test_every_setting_that_is_named_exists() -> None:
     """And can be set."""
-    prefixes: dict[str, type[Shared]] = {
+    prefixes: dict[str, type[SharedSettings]] = {
         "COMET_": CometSettings,
         "LOGIC_": LogicSettings,
         "JOB_": JobSettings,

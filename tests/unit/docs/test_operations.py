@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from common.config import SERVICES, Shared
+from common.config import SERVICES, SharedSettings
 from tests.support import settings_table
 from tests.support.dashboards import DASHBOARDS
 
@@ -14,8 +14,8 @@ TEXT = settings_table.PAGE.read_text()
 def test_the_settings_are_those_of_the_services() -> None:
     """Every setting stands there with its names, default and description; `make docs` writes it anew."""
     assert settings_table.page() == TEXT, "run `make docs`"
-    for name in Shared.model_fields:
-        assert f"`{Shared.env_name(name)}`" in TEXT
+    for name in SharedSettings.model_fields:
+        assert f"`{SharedSettings.env_name(name)}`" in TEXT
     assert all(f"**{name.capitalize()}**" in TEXT for name in SERVICES)
 
 

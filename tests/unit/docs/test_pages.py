@@ -1,20 +1,17 @@
 """What every page has in common: its links lead somewhere, the settings and files that it names exist."""
 
 import re
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from common.config import SERVICES
+from tests.support import settings_table
 from tests.support.documented import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "comet/web/README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("clients/*/*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SETTINGS = {
-    settings.env_name(field)
-    for settings in (import_module(f"{service}.config").Settings for service in SERVICES)
-    for field in settings.model_fields
+    settings.env_name(field) for settings in settings_table.SETTINGS.values() for field in settings.model_fields
 }
 
 
@@ -48,6 +45,6 @@ def test_settings_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_files_exist(page: Path) -> None:
     """No path that stands as code is stale."""
-    folders = "chatroom|comet|common|job|logic|protos|tests|deploy|docs|bench"
+    folders = "chatroom|clients|comet|common|job|logic|protos|tests|deploy|docs|bench"
     named = re.findall(rf"`((?:{folders})/[\w./-]*\w)(?:::\w+)?`", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []

@@ -1,18 +1,18 @@
 """Stand-ins for what surrounds a part of Job."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import ChatError
-from job.record import Record
+from job.record import PendingRecord
 from protos.comet_pb2 import BroadcastReq, BroadcastRoomReply, BroadcastRoomReq, PushMsgReq
 from protos.job_pb2 import PushMsg
 
 
 @dataclass
-class Source:
+class FakeRecord:
     """A record as it comes from Kafka."""
 
     value: bytes | None
@@ -21,22 +21,22 @@ class Source:
     topic: str = "t"
     partition: int = 0
     timestamp: int = 0
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
-def source(offset: int = 0, partition: int = 0, **fields: Any) -> Source:
+def source(offset: int = 0, partition: int = 0, **fields: Any) -> FakeRecord:
     """Return a record with this PushMsg."""
-    return Source(PushMsg(**fields).SerializeToString(), offset, partition=partition)
+    return FakeRecord(PushMsg(**fields).SerializeToString(), offset, partition=partition)
 
 
-class Finished(list[Record]):
+class Finished(list[PendingRecord]):
     """Records as they finish, and a way to wait for them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._moved = asyncio.Event()
 
-    def __call__(self, record: Record) -> None:
+    def __call__(self, record: PendingRecord) -> None:
         """Take note of one."""
         self.append(record)
         self._moved.set()
@@ -59,16 +59,18 @@ class Finished(list[Record]):
         return [record.offset for record in self]
 
 
-def room_record(finished: Callable[[Record], None], room: str = "r", offset: int = 0, size_bytes: int = 10) -> Record:
+def room_record(
+    finished: Callable[[PendingRecord], None], room: str = "r", offset: int = 0, size_bytes: int = 10
+) -> PendingRecord:
     """Return a decoded ROOM record, given to one node."""
-    record = Record(offset, 0, size_bytes, finished)
+    record = PendingRecord(offset, 0, size_bytes, finished)
     record.decode(source(offset, type=PushMsg.ROOM, operation=4, room=room, msg=b"%d" % offset, first_seq=offset + 1))
     return record
 
 
-def single_record(finished: Callable[[Record], None], offset: int = 0, **fields: Any) -> Record:
+def single_record(finished: Callable[[PendingRecord], None], offset: int = 0, **fields: Any) -> PendingRecord:
     """Return a decoded PUSH or BROADCAST record, given to one node."""
-    record = Record(offset, 0, 10, finished)
+    record = PendingRecord(offset, 0, 10, finished)
     record.decode(source(offset, operation=5, **{"msg": b"%d" % offset, **fields}))
     return record
 

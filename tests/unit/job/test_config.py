@@ -2,12 +2,12 @@
 
 import pytest
 
-from job.config import Settings
+from job.config import JobSettings
 
 
 def test_defaults_are_those_of_the_reference_document() -> None:
     """4 consumers in `job-service-group` for the 4 partitions of `my-topic`, gRPC to localhost:50051."""
-    settings = Settings.load([], {})
+    settings = JobSettings.load([], {})
     assert (settings.kafka_brokers, settings.kafka_topic) == ("localhost:9092", "my-topic")
     assert (settings.consumer_group, settings.consumers, settings.partitions) == ("job-service-group", 4, 4)
     assert settings.addresses == ["localhost:50051"]
@@ -16,9 +16,9 @@ def test_defaults_are_those_of_the_reference_document() -> None:
 
 def test_addresses_are_split_by_commas() -> None:
     """Spaces and IPv6 are fine, and none is possible."""
-    settings = Settings.load([], {"JOB_COMET_ADDRS": "a:1, [::1]:2 ,10.0.0.1:3"})
+    settings = JobSettings.load([], {"JOB_COMET_ADDRS": "a:1, [::1]:2 ,10.0.0.1:3"})
     assert settings.addresses == ["a:1", "[::1]:2", "10.0.0.1:3"]
-    assert Settings.load([], {"JOB_COMET_ADDRS": ""}).addresses == []
+    assert JobSettings.load([], {"JOB_COMET_ADDRS": ""}).addresses == []
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_addresses_are_split_by_commas() -> None:
 def test_a_bad_setting_is_named(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     """One line, exit 2."""
     with pytest.raises(SystemExit, match="2"):
-        Settings.load([], environ)
+        JobSettings.load([], environ)
     assert next(iter(environ)) in capsys.readouterr().err

@@ -2,96 +2,92 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError
 
+from common.errors import Unavailable
 from common.health import Health
 from job import consumer as module
 from job import progress
-from job.config import Settings
+from job.config import JobSettings
 from job.consumer import Consumer
-from job.record import PUSHED, Record
+from job.record import PUSHED, PendingRecord
 from protos.job_pb2 import PushMsg
 from tests.support.eventually import eventually
-from tests.unit.job.fakes import Source, source
+from tests.unit.job.fakes import FakeRecord, source
 
-P0, P1 = TopicPartition("my-topic", 0), TopicPartition("my-topic", 1)
+P0, P1 = 0, 1
 
 
 class FakeMember:
-    """aiokafka's consumer, as far as Job uses it."""
+    """A member of the group, see job/kafka.py."""
 
     def __init__(self) -> None:
-        self.waiting: dict[TopicPartition, list[Source]] = {P0: [], P1: []}
-        self.paused: set[TopicPartition] = set()
-        self.asked: list[tuple[TopicPartition, ...]] = []
-        self.committed: dict[TopicPartition, int] = {}
+        self.waiting: dict[int, list[FakeRecord]] = {P0: [], P1: []}
+        self.closed: set[int] = set()
+        self.asked: list[set[int]] = []
+        self.committed: dict[int, int] = {}
         self.fault: Exception | None = None
         self.arrived = asyncio.Event()
         self.left = False
 
-    def put(self, tp: TopicPartition, *sources: Source) -> None:
+    def put(self, partition: int, *sources: FakeRecord) -> None:
         """Let records arrive."""
-        self.waiting[tp] += sources
+        self.waiting[partition] += sources
         self.arrived.set()
 
-    def assignment(self) -> set[TopicPartition]:
+    def assigned(self) -> set[int]:
         """Both."""
         return set(self.waiting)
 
-    async def getmany(
-        self, *partitions: TopicPartition, timeout_ms: int, max_records: int
-    ) -> dict[TopicPartition, list[Source]]:
+    async def fetch(self, partitions: Collection[int], timeout_ms: int, most: int) -> dict[int, list[FakeRecord]]:
         """Return what waits, or wait for it."""
-        self.asked.append(partitions)
+        self.asked.append(set(partitions))
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault
-        found = self._take(partitions, max_records)
+        found = self._take(partitions, most)
         if not found:
             self.arrived.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_ms / 1000):
                     await self.arrived.wait()
-            found = self._take(partitions, max_records)
+            found = self._take(partitions, most)
         return found
 
-    def _take(self, partitions: Collection[TopicPartition], most: int) -> dict[TopicPartition, list[Source]]:
+    def _take(self, partitions: Collection[int], most: int) -> dict[int, list[FakeRecord]]:
         found = {}
         for tp in partitions or self.waiting:
-            assert tp not in self.paused
+            assert tp not in self.closed
             if taken := self.waiting[tp][:most]:
                 found[tp], self.waiting[tp] = taken, self.waiting[tp][most:]
         return found
 
-    def pause(self, *partitions: TopicPartition) -> None:
-        """Fetch nothing."""
-        self.paused |= set(partitions)
+    @contextmanager
+    def paused(self, partitions: Collection[int]) -> Iterator[None]:
+        """Fetch nothing of these."""
+        self.closed |= set(partitions)
+        yield
+        self.closed -= set(partitions)
 
-    def resume(self, *partitions: TopicPartition) -> None:
-        """Fetch again."""
-        self.paused -= set(partitions)
-
-    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+    async def commit(self, offsets: dict[int, int]) -> None:
         """Commit."""
         assert not self.left
         self.committed |= offsets
 
-    def highwater(self, _tp: TopicPartition) -> int:
+    def end_of(self, _partition: int) -> int:
         """Where the partition ends."""
         return 100
 
-    def last_poll_timestamp(self, _tp: TopicPartition) -> int | None:
+    def answered_at(self, _partition: int) -> float:
         """When Kafka answered last."""
-        return None
+        return 0.0
 
 
-class Kafka:
+class FakeKafka:
     """Lets consumers join."""
 
     def __init__(self) -> None:
@@ -100,13 +96,11 @@ class Kafka:
         self.revoke: Callable[[], Awaitable[None]]
 
     @asynccontextmanager
-    async def member(
-        self, _settings: Settings, _client_id: str, revoked: Callable[[], Awaitable[None]]
-    ) -> AsyncIterator[FakeMember]:
+    async def member(self, _client_id: str, revoked: Callable[[], Awaitable[None]]) -> AsyncIterator[FakeMember]:
         """Join."""
         if self.absent:
             self.absent -= 1
-            raise KafkaConnectionError("nobody there")
+            raise Unavailable("nobody there")
         member = FakeMember()
         self.members.append(member)
         self.revoke = revoked
@@ -118,19 +112,19 @@ class Sink:
     """Takes records in the dispatcher's place; the test settles them."""
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.letters: list[tuple[Record, str]] = []
+        self.records: list[PendingRecord] = []
+        self.letters: list[tuple[PendingRecord, str]] = []
         self.relieved = 0
         self._arrived = asyncio.Event()
 
-    async def dispatch(self, records: list[Record]) -> None:
+    async def dispatch(self, records: list[PendingRecord]) -> None:
         """Take them."""
         for record in records:
             record.give_to(1)
         self.records += records
         self._arrived.set()
 
-    def put(self, record: Record, _source: Source, reason: str) -> None:
+    def put(self, record: PendingRecord, _source: FakeRecord, reason: str) -> None:
         """Take a dead letter."""
         self.letters.append((record, reason))
 
@@ -147,10 +141,9 @@ class Sink:
 
 
 @pytest.fixture
-def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
+def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     """Kafka as Job's adapter shows it; retries and commits come at once."""
-    kafka = Kafka()
-    monkeypatch.setattr("job.consumer.kafka.member", kafka.member)
+    kafka = FakeKafka()
     monkeypatch.setattr("common.backoff.random.uniform", lambda _low, _high: 0.01)
     monkeypatch.setattr(module, "COMMIT_S", 0.01)
     return kafka
@@ -169,10 +162,10 @@ def health() -> Health:
 
 
 @pytest.fixture
-async def consumer(kafka: Kafka, sink: Sink, health: Health) -> AsyncIterator[Consumer]:
+async def consumer(kafka: FakeKafka, sink: Sink, health: Health) -> AsyncIterator[Consumer]:
     """At work."""
     fakes: Any = sink
-    it = Consumer(0, Settings.load([], {}), fakes, fakes, health)
+    it = Consumer(0, JobSettings.load([], {}), kafka.member, fakes, fakes, health)
     task = asyncio.create_task(it.run())
     await eventually(lambda: kafka.members)
     yield it
@@ -182,15 +175,15 @@ async def consumer(kafka: Kafka, sink: Sink, health: Health) -> AsyncIterator[Co
     assert kafka.members[-1].left
 
 
-def _room(offset: int, partition: int = 0) -> Source:
+def _room(offset: int, partition: int = 0) -> FakeRecord:
     return source(offset, partition, type=PushMsg.ROOM, operation=4, room="r", msg=b"x")
 
 
 @pytest.mark.usefixtures("consumer")
-async def test_what_is_finished_is_committed_and_nothing_else(kafka: Kafka, sink: Sink) -> None:
+async def test_what_is_finished_is_committed_and_nothing_else(kafka: FakeKafka, sink: Sink) -> None:
     """An unreadable record is a dead letter, and holds up the commit until it is written."""
     (member,) = kafka.members
-    member.put(P0, _room(5), Source(b"\xff", 6), _room(7))
+    member.put(P0, _room(5), FakeRecord(b"\xff", 6), _room(7))
     await sink.until(2)
     sink.records[0].settle(PUSHED)
     sink.records[1].settle(PUSHED)
@@ -203,7 +196,7 @@ async def test_what_is_finished_is_committed_and_nothing_else(kafka: Kafka, sink
 
 @pytest.mark.usefixtures("consumer")
 async def test_a_full_partition_is_not_fetched_from_and_the_others_are(
-    kafka: Kafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    kafka: FakeKafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Failing nodes are hurried; with room again, it goes on where it stopped."""
     monkeypatch.setattr(progress, "MAX_RECORDS", 2)
@@ -216,7 +209,7 @@ async def test_a_full_partition_is_not_fetched_from_and_the_others_are(
         await sink.until(3 + offset)
         sink.records[-1].settle(PUSHED)
     assert member.waiting[P0]
-    assert member.asked[-1] == (P1,)
+    assert member.asked[-1] == {P1}
     assert sink.relieved
     sink.records[1].settle(PUSHED)
     await asyncio.sleep(0.1)
@@ -228,7 +221,7 @@ async def test_a_full_partition_is_not_fetched_from_and_the_others_are(
 
 @pytest.mark.usefixtures("consumer")
 async def test_with_all_partitions_full_it_waits_for_the_first_to_move(
-    kafka: Kafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    kafka: FakeKafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asking Kafka for nothing."""
     monkeypatch.setattr(progress, "MAX_RECORDS", 1)
@@ -246,13 +239,13 @@ async def test_with_all_partitions_full_it_waits_for_the_first_to_move(
 
 @pytest.mark.usefixtures("consumer")
 async def test_when_kafka_fails_it_joins_anew_and_forgets_what_was_in_flight(
-    kafka: Kafka, sink: Sink, health: Health
+    kafka: FakeKafka, sink: Sink, health: Health
 ) -> None:
     """It comes again from the committed offset; what finishes late commits nothing."""
     kafka.members[0].put(P0, _room(0))
     await sink.until(1)
     kafka.absent = 2
-    kafka.members[0].fault = KafkaConnectionError("gone")
+    kafka.members[0].fault = Unavailable("gone")
     kafka.members[0].arrived.set()
     await eventually(lambda: len(kafka.members) == 2 and health.ready)
     sink.records[0].settle(PUSHED)
@@ -265,7 +258,7 @@ async def test_when_kafka_fails_it_joins_anew_and_forgets_what_was_in_flight(
 
 @pytest.mark.usefixtures("consumer")
 async def test_before_partitions_are_shared_out_anew_what_is_in_flight_is_finished_and_committed(
-    kafka: Kafka, sink: Sink
+    kafka: FakeKafka, sink: Sink
 ) -> None:
     """What is fetched afterwards is accounted for anew."""
     (member,) = kafka.members
@@ -284,7 +277,7 @@ async def test_before_partitions_are_shared_out_anew_what_is_in_flight_is_finish
 
 
 async def test_stopped_for_longer_than_the_group_waits_it_commits_nothing_and_joins_anew(
-    consumer: Consumer, kafka: Kafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    consumer: Consumer, kafka: FakeKafka, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another may have its partitions and be ahead; Kafka itself is not relied upon to refuse."""
     (member,) = kafka.members
@@ -306,10 +299,10 @@ async def test_stopped_for_longer_than_the_group_waits_it_commits_nothing_and_jo
     await eventually(lambda: kafka.members[1].committed == {P0: 1})
 
 
-async def test_asked_to_stop_it_finishes_what_is_in_flight_commits_and_leaves(kafka: Kafka, sink: Sink) -> None:
+async def test_asked_to_stop_it_finishes_what_is_in_flight_commits_and_leaves(kafka: FakeKafka, sink: Sink) -> None:
     """It fetches nothing more."""
     fakes: Any = sink
-    consumer = Consumer(0, Settings.load([], {}), fakes, fakes, Health())
+    consumer = Consumer(0, JobSettings.load([], {}), kafka.member, fakes, fakes, Health())
     task = asyncio.create_task(consumer.run())
     await eventually(lambda: kafka.members)
     (member,) = kafka.members
@@ -325,11 +318,11 @@ async def test_asked_to_stop_it_finishes_what_is_in_flight_commits_and_leaves(ka
     assert (member.committed, member.left, len(sink.records)) == ({P0: 1}, True, 1)
 
 
-async def test_asked_to_stop_while_kafka_is_away_it_ends_at_once(kafka: Kafka, sink: Sink) -> None:
+async def test_asked_to_stop_while_kafka_is_away_it_ends_at_once(kafka: FakeKafka, sink: Sink) -> None:
     """Nothing is in flight."""
     kafka.absent = 1_000_000
     fakes: Any = sink
-    consumer = Consumer(0, Settings.load([], {}), fakes, fakes, Health())
+    consumer = Consumer(0, JobSettings.load([], {}), kafka.member, fakes, fakes, Health())
     task = asyncio.create_task(consumer.run())
     await asyncio.sleep(0.05)
     consumer.stop(0.0)

@@ -1,18 +1,17 @@
 """Dead letters: written at least once, whatever Kafka says first."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
+from common.errors import ChatError, TooLarge, Unavailable
 from common.health import Health
-from job.config import Settings
 from job.dead_letter import CUT_BYTES, DeadLetters
-from job.record import DEAD_LETTER, Record
-from tests.unit.job.fakes import Finished, Source
+from job.record import DEAD_LETTER, PendingRecord
+from tests.unit.job.fakes import FakeRecord, Finished
 
 
 class FakeKafka:
@@ -20,35 +19,33 @@ class FakeKafka:
 
     def __init__(self) -> None:
         self.letters: list[dict[str, Any]] = []
-        self.faults: list[KafkaError] = []  # raised by the next that is acknowledged, one each
+        self.faults: list[ChatError] = []  # raised by the next that is acknowledged, one each
         self.absent = 0  # so many times there is no connection
         self.created: list[str] = []
         self.most_bytes = 1 << 30
 
-    async def create_if_missing(self, _settings: Settings, topic: str) -> None:
-        """Create the topic."""
+    @asynccontextmanager
+    async def writer(self, topic: str) -> AsyncIterator["FakeKafka"]:
+        """Create the topic and connect."""
         if self.absent:
             self.absent -= 1
-            raise KafkaConnectionError("nobody there")
+            raise Unavailable("nobody there")
         self.created.append(topic)
-
-    @asynccontextmanager
-    async def writer(self, _settings: Settings) -> AsyncIterator[Any]:
-        """Connect."""
-        yield self.send
+        yield self
 
     async def send(
-        self, topic: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes]]
+        self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
     ) -> asyncio.Future[None]:
         """Take one."""
         assert value is not None or key is not None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if len(value or b"") > self.most_bytes:
-            future.set_exception(MessageSizeTooLargeError("too large"))
+            future.set_exception(TooLarge("too large"))
         elif self.faults:
             future.set_exception(self.faults.pop(0))
+            future.exception()  # as job/kafka_topics.py does: not each is awaited
         else:
-            self.letters.append({"topic": topic, "value": value, "key": key, "headers": dict(headers)})
+            self.letters.append({"topic": self.created[-1], "value": value, "key": key, "headers": dict(headers)})
             future.set_result(None)
         return future
 
@@ -57,7 +54,6 @@ class FakeKafka:
 def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     """Kafka as Job's adapter shows it; retries come at once."""
     kafka = FakeKafka()
-    monkeypatch.setattr("job.dead_letter.kafka.create_if_missing", kafka.create_if_missing)
     monkeypatch.setattr("common.backoff.random.uniform", lambda _low, _high: 0.01)
     return kafka
 
@@ -71,7 +67,7 @@ def health() -> Health:
 @pytest.fixture
 async def dead_letters(kafka: FakeKafka, health: Health) -> AsyncIterator[DeadLetters]:
     """At work."""
-    it = DeadLetters(Settings.load([], {}), health, kafka.writer)
+    it = DeadLetters("my-topic", kafka.writer, health)
     task = asyncio.create_task(it.run())
     yield it
     task.cancel()
@@ -79,15 +75,15 @@ async def dead_letters(kafka: FakeKafka, health: Health) -> AsyncIterator[DeadLe
         await task
 
 
-def _put(dead_letters: DeadLetters, finished: Finished, *sources: Source) -> None:
+def _put(dead_letters: DeadLetters, finished: Finished, *sources: FakeRecord) -> None:
     for source in sources:
-        dead_letters.put(Record(source.offset, 0, 0, finished), source, "because")
+        dead_letters.put(PendingRecord(source.offset, 0, 0, finished), source, "because")
 
 
 async def test_a_letter_keeps_all_and_says_where_it_comes_from(dead_letters: DeadLetters, kafka: FakeKafka) -> None:
     """Its record is finished as a dead letter."""
     finished = Finished()
-    _put(dead_letters, finished, Source(b"v", 7, b"k", "t", 3, headers=(("trace", b"x"),)))
+    _put(dead_letters, finished, FakeRecord(b"v", 7, b"k", "t", 3, headers=(("trace", b"x"),)))
     await finished.until(1)
     assert finished.results == [DEAD_LETTER]
     assert kafka.created == ["my-topic.dlq"]
@@ -109,9 +105,9 @@ async def test_nothing_is_finished_before_it_is_acknowledged(
         tell(name, reason)
 
     health.bad = bad  # type: ignore[method-assign]  # to see it before it is well again
-    kafka.absent, kafka.faults = 2, [KafkaConnectionError("gone"), KafkaConnectionError("gone")]
+    kafka.absent, kafka.faults = 2, [Unavailable("gone"), Unavailable("gone")]
     finished = Finished()
-    _put(dead_letters, finished, *(Source(b"%d" % offset, offset) for offset in range(3)))
+    _put(dead_letters, finished, *(FakeRecord(b"%d" % offset, offset) for offset in range(3)))
     await finished.until(3)
     assert finished.offsets == [0, 1, 2]
     assert {letter["value"] for letter in kafka.letters} == {b"0", b"1", b"2"}
@@ -124,7 +120,13 @@ async def test_one_that_does_not_fit_is_cut_and_says_so(dead_letters: DeadLetter
     """The others are neither held up nor written twice."""
     kafka.most_bytes = CUT_BYTES
     finished = Finished()
-    _put(dead_letters, finished, Source(b"a"), Source(b"x" * (CUT_BYTES + 5), 1, headers=(("h", b"y"),)), Source(b"c"))
+    _put(
+        dead_letters,
+        finished,
+        FakeRecord(b"a"),
+        FakeRecord(b"x" * (CUT_BYTES + 5), 1, headers=(("h", b"y"),)),
+        FakeRecord(b"c"),
+    )
     await finished.until(3)
     cut = next(letter for letter in kafka.letters if len(letter["value"]) == CUT_BYTES)
     assert cut["headers"]["cut-from-bytes"] == b"%d" % (CUT_BYTES + 5)
@@ -135,7 +137,7 @@ async def test_one_that_does_not_fit_is_cut_and_says_so(dead_letters: DeadLetter
 async def test_one_without_key_and_value_is_written_too(dead_letters: DeadLetters, kafka: FakeKafka) -> None:
     """With an empty value, as Kafka's client refuses it otherwise."""
     finished = Finished()
-    _put(dead_letters, finished, Source(None))
+    _put(dead_letters, finished, FakeRecord(None))
     await finished.until(1)
     assert kafka.letters[0]["value"] == b""
 
@@ -143,6 +145,6 @@ async def test_one_without_key_and_value_is_written_too(dead_letters: DeadLetter
 async def test_a_flood_is_written_in_parts(dead_letters: DeadLetters, kafka: FakeKafka) -> None:
     """In order."""
     finished = Finished()
-    _put(dead_letters, finished, *(Source(b"%d" % offset, offset) for offset in range(250)))
+    _put(dead_letters, finished, *(FakeRecord(b"%d" % offset, offset) for offset in range(250)))
     await finished.until(250)
     assert [int(letter["value"]) for letter in kafka.letters] == list(range(250))

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from job import routes as module
+from job import locator as module
 from job.dispatcher import Dispatcher
-from job.record import OFFLINE, Record
-from job.routes import Routes
+from job.locator import Locator
+from job.record import OFFLINE, PendingRecord
 from protos.job_pb2 import PushMsg
 from tests.unit.job.fakes import Finished, source
 
@@ -23,11 +23,11 @@ class FakePusher:
         self.name = name
         self.got: list[Any] = []
 
-    def push_room(self, record: Record) -> None:
+    def push_room(self, record: PendingRecord) -> None:
         """To its room."""
         self.got.append(record.offset)
 
-    def push_single(self, record: Record, keys: list[str]) -> None:
+    def push_single(self, record: PendingRecord, keys: list[str]) -> None:
         """To users, or everybody."""
         self.got.append((record.offset, keys))
 
@@ -121,12 +121,12 @@ Dispatch = Callable[..., Any]
 def dispatch(world: World, finished: Finished) -> Dispatch:
     """Dispatch PushMsgs given by their fields, numbered in order."""
     fakes: Any = world
-    dispatcher = Dispatcher(Routes(fakes, fakes, fakes), fakes)
+    dispatcher = Dispatcher(Locator(fakes, fakes, fakes), fakes)
 
-    async def dispatch(*messages: dict[str, Any]) -> list[Record]:
+    async def dispatch(*messages: dict[str, Any]) -> list[PendingRecord]:
         records = []
         for offset, fields in enumerate(messages):
-            record = Record(offset, 0, 0, finished)
+            record = PendingRecord(offset, 0, 0, finished)
             record.decode(source(offset, msg=b"x", **fields))
             records.append(record)
         await dispatcher.dispatch(records)
@@ -235,6 +235,6 @@ async def test_what_serves_a_room_is_kept_for_a_moment_but_not_that_nobody_does(
     await dispatch({"type": ROOM, "room": "red"})
     assert world.got() == {"b": [1]}
     assert len(world.asked) == 2
-    monkeypatch.setattr("job.routes.time.monotonic", lambda: float("inf"))
+    monkeypatch.setattr("job.locator.time.monotonic", lambda: float("inf"))
     await dispatch({"type": ROOM, "room": "red"})
     assert world.asked[-1] == ["red"]

@@ -1,41 +1,38 @@
 """Lag: what is shown of a partition, by whom, and when Kafka is taken for silent."""
 
-from typing import Any
-
 import pytest
-from aiokafka import TopicPartition
 from prometheus_client import REGISTRY
 
 from common.health import Health
-from job.config import Settings
+from job.config import JobSettings
 from job.lag import Lag
 from job.partitions import Partitions
 from job.record import PUSHED
 
 
 class FakeMember:
-    """aiokafka's consumer, as far as lag needs it."""
+    """A member of the group, as far as lag needs it."""
 
     def __init__(self, *partitions: int) -> None:
-        self.assigned = {TopicPartition("t", one) for one in partitions}
+        self.has = set(partitions)
         self.end: int | None = 10
-        self.answered_ms: int | None = None
+        self.answered_s = 0.0
 
-    def assignment(self) -> set[TopicPartition]:
+    def assigned(self) -> set[int]:
         """Those given."""
-        return self.assigned
+        return self.has
 
-    def highwater(self, _tp: TopicPartition) -> int | None:
+    def end_of(self, _partition: int) -> int | None:
         """Where the partition ends."""
         return self.end
 
-    def last_poll_timestamp(self, _tp: TopicPartition) -> int | None:
+    def answered_at(self, _partition: int) -> float:
         """When Kafka answered last."""
-        return self.answered_ms
+        return self.answered_s
 
 
-def _lag(member: Any, partitions: Partitions, health: Health) -> Lag:
-    return Lag(member, partitions, health, "consumer_0", Settings.load([], {}))
+def _lag(member: FakeMember, partitions: Partitions, health: Health) -> Lag:
+    return Lag(member, partitions, health, "consumer_0", JobSettings.load([], {}))
 
 
 def _shown(partition: int) -> float | None:
@@ -45,7 +42,7 @@ def _shown(partition: int) -> float | None:
 @pytest.fixture
 def partitions() -> Partitions:
     """None yet."""
-    return Partitions("t", lambda: None)
+    return Partitions(lambda: None)
 
 
 def test_it_is_the_end_less_what_is_finished(partitions: Partitions) -> None:
@@ -71,11 +68,11 @@ def test_a_partition_that_another_consumer_of_this_process_got_stays_shown(parti
     one, two = FakeMember(41), FakeMember()
     lags = [_lag(member, partitions, Health()) for member in (one, two)]
     lags[0].observe()
-    one.assigned, two.assigned = two.assigned, one.assigned
+    one.has, two.has = two.has, one.has
     lags[1].observe()
     lags[0].observe()
     assert _shown(41) == 0
-    two.assigned = set()
+    two.has = set()
     lags[1].observe()
     assert _shown(41) is None
 
@@ -92,11 +89,11 @@ def test_a_kafka_that_does_not_answer_is_told(partitions: Partitions, monkeypatc
     now[0] += 0.2
     lag.observe()
     assert health.reasons == {"consumer_0": "no answer from Kafka for 6 s"}
-    member.answered_ms = int(now[0] * 1000)
+    member.answered_s = now[0]
     lag.observe()
     assert health.ready
     now[0] += 60
-    member.assigned = set()
+    member.has = set()
     lag.observe()
     assert health.ready
 

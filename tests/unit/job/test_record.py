@@ -3,15 +3,15 @@
 import pytest
 
 from common.errors import BadRequest
-from job.record import ABANDONED, OFFLINE, PUSHED, REFUSED, Record
+from job.record import ABANDONED, OFFLINE, PUSHED, REFUSED, PendingRecord
 from protos.job_pb2 import PushMsg
-from tests.unit.job.fakes import Finished, Source, source
+from tests.unit.job.fakes import FakeRecord, Finished, source
 
 ROOM, PUSH, BROADCAST = PushMsg.ROOM, PushMsg.PUSH, PushMsg.BROADCAST
 
 
-def _record(finished: Finished | None = None) -> Record:
-    return Record(0, 0, 0, Finished() if finished is None else finished)
+def _record(finished: Finished | None = None) -> PendingRecord:
+    return PendingRecord(0, 0, 0, Finished() if finished is None else finished)
 
 
 def test_a_room_record_becomes_the_proto_that_comet_gets() -> None:
@@ -42,7 +42,7 @@ def test_additions_may_all_be_absent() -> None:
     """The fields of the existing system are enough, written here byte by byte as its encoder does."""
     value = b"\x08\x01\x10\x04\x2a\x01r\x3a\x05hello"
     record = _record()
-    assert record.decode(Source(value, offset=2)) == "hello"
+    assert record.decode(FakeRecord(value, offset=2)) == "hello"
     assert (record.type, record.room) == (ROOM, "r")
 
 
@@ -62,7 +62,7 @@ def test_additions_may_all_be_absent() -> None:
 def test_what_cant_be_read_says_why(value: bytes | None, reason: str) -> None:
     """The reason is the dead letter's."""
     with pytest.raises(BadRequest, match=reason):
-        _record().decode(Source(value))
+        _record().decode(FakeRecord(value))
 
 
 def test_it_is_finished_once_when_the_last_node_settled_it_and_the_worst_counts() -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from common.errors import BadRequest, ChatError, TooLarge, Unavailable
 from common.store import Store
-from logic.config import Settings
-from logic.lane import Outcome
+from logic.config import LogicSettings
 from logic.models import Send
+from logic.partition_queue import ProduceResult
 from logic.producer import Producer
-from logic.push_messages import Record
+from logic.push_messages import ProducerRecord
 from logic.redis_watch import RedisWatch
 from logic.service import Service
 
@@ -24,7 +24,7 @@ class FakeProducer:
 
     def __init__(self, acknowledges: dict[int, tuple[int, ChatError]]) -> None:
         self.most_bytes = 4000
-        self.submitted: dict[int, list[Record]] = {}
+        self.submitted: dict[int, list[ProducerRecord]] = {}
         self._acknowledges = acknowledges
 
     def check(self, key: bytes | None = None) -> None:
@@ -34,17 +34,17 @@ class FakeProducer:
         """As written above."""
         return ROOMS[key.decode()]
 
-    def submit(self, partition: int, records: Sequence[Record]) -> asyncio.Future[Outcome]:
+    def submit(self, partition: int, records: Sequence[ProducerRecord]) -> asyncio.Future[ProduceResult]:
         """Answer at once."""
         self.submitted.setdefault(partition, []).extend(records)
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        future.set_result(Outcome(*self._acknowledges.get(partition, (len(records), None))))
+        future: asyncio.Future[ProduceResult] = asyncio.get_running_loop().create_future()
+        future.set_result(ProduceResult(*self._acknowledges.get(partition, (len(records), None))))
         return future
 
 
 def _service(producer: FakeProducer) -> Service:
     nobody = cast("Any", None)
-    return Service(cast("Store", nobody), cast("Producer", producer), cast("RedisWatch", nobody), Settings())
+    return Service(cast("Store", nobody), cast("Producer", producer), cast("RedisWatch", nobody), LogicSettings())
 
 
 def _send(room: str, seq: int, content: str = "x", count: int = 1) -> Send:

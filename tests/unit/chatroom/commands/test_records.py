@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chatroom.commands.records import Record
+from chatroom.commands.records import DecodedRecord
 from protos.job_pb2 import PushMsg
 
 FRAME = {
@@ -33,7 +33,7 @@ class Source:
 
 def test_a_room_push_says_where_to_from_whom_and_what() -> None:
     """With the position of its messages, and nothing that a terminal would obey."""
-    line = Record.read(Source(ROOM.SerializeToString())).line()
+    line = DecodedRecord.read(Source(ROOM.SerializeToString())).line()
     assert line.endswith("my-topic[2]@17  ROOM to r seq 4 to 5  Alice: hi | u2: you␛")
 
 
@@ -47,12 +47,12 @@ def test_a_room_push_says_where_to_from_whom_and_what() -> None:
 )
 def test_each_type_names_its_target(push: PushMsg, said: str) -> None:
     """A frame that is none of messages is shown as it is."""
-    assert Record.read(Source(push.SerializeToString())).line().endswith(f"@17  {said}")
+    assert DecodedRecord.read(Source(push.SerializeToString())).line().endswith(f"@17  {said}")
 
 
 def test_all_fields_stand_in_the_json() -> None:
     """The frame inside as JSON itself."""
-    shown = json.loads(Record.read(Source(ROOM.SerializeToString())).as_json())
+    shown = json.loads(DecodedRecord.read(Source(ROOM.SerializeToString())).as_json())
     assert shown == {
         "topic": "my-topic",
         "partition": 2,
@@ -80,7 +80,7 @@ def test_all_fields_stand_in_the_json() -> None:
 def test_a_dead_letter_says_why_and_shows_what_nobody_could_read(value: bytes | None, head: str) -> None:
     """As bytes in the line, as hex digits in the JSON."""
     source = Source(value, headers=[("reason", b"not a PushMsg"), ("source-topic", b"my-topic")], topic="my-topic.dlq")
-    record = Record.read(source)
+    record = DecodedRecord.read(source)
     assert record.line().endswith(f"my-topic.dlq[2]@17  dead letter (not a PushMsg)  not a PushMsg: {head}")
     shown = json.loads(record.as_json())
     assert shown["headers"] == {"reason": "not a PushMsg", "source-topic": "my-topic"}
@@ -89,6 +89,6 @@ def test_a_dead_letter_says_why_and_shows_what_nobody_could_read(value: bytes | 
 
 def test_a_long_value_is_cut() -> None:
     """And its length told."""
-    line = Record.read(Source(b"\xff" + b"x" * 5000)).line()
+    line = DecodedRecord.read(Source(b"\xff" + b"x" * 5000)).line()
     assert line.endswith("x... (5001 bytes)")
     assert len(line) < 400

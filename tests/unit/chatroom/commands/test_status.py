@@ -3,10 +3,10 @@
 import json
 
 from chatroom.commands.status import to_json, to_table
-from chatroom.commands.survey import Health, Kept, Survey
+from chatroom.commands.survey import Kept, ServiceReport, Survey
 from common.registry import Node
 
-WELL = Health("ok", {}, {})
+WELL = ServiceReport("ok", {}, {})
 NODES = [Node("aaaaaaaabbbb", "127.0.0.1:50051", connections=3, rooms=2), Node("ccccccccdddd", "127.0.0.1:50052", 4, 1)]
 KEPT = Kept(NODES, rooms=7, waiting=2, oldest_s=65.0, dead=1)
 GOOD = Survey(
@@ -16,7 +16,7 @@ GOOD = Survey(
     {0: 5, 1: 0},
 )
 BAD = Survey(
-    {"comet": Health("unavailable", {"redis": "no answer"}, {"redis_maxmemory": "maxmemory is 0"})},
+    {"comet": ServiceReport("unavailable", {"redis": "no answer"}, {"redis_maxmemory": "maxmemory is 0"})},
     "Connection refused",
     {},
     "no broker",

@@ -4,9 +4,9 @@ import time
 
 from textual.content import Content
 
-from chatroom.client import Hole, Message, Position, System, User
 from chatroom.terminal.lines import STYLES, lay_out
-from chatroom.terminal.room_log import Draft, RoomLog, Said, State
+from chatroom.terminal.room_log import Draft, DraftState, RoomLog, Said
+from chatroom_client import Hole, Message, Position, System, User
 
 ME = User("me", "Me")
 BOB = User("u2", "Bob")
@@ -75,8 +75,8 @@ def test_what_is_sent_is_marked() -> None:
     """Pending, sent, and failed with the reason and what to do."""
     drafts = (
         Draft("1", "wait"),
-        Draft("2", "there", State.SENT),
-        Draft("3", "no", State.FAILED, "it is too large"),
+        Draft("2", "there", DraftState.SENT),
+        Draft("3", "no", DraftState.FAILED, "it is too large"),
     )
     assert lines(drafts=drafts, width=60) == [
         "▎ wait …",
@@ -89,7 +89,7 @@ def test_what_is_sent_is_marked() -> None:
 
 def test_a_long_text_that_failed_does_not_fill_the_screen() -> None:
     """It stands there until somebody does something about it."""
-    draft = Draft("1", "word " * 100, State.FAILED, "no")
+    draft = Draft("1", "word " * 100, DraftState.FAILED, "no")
     assert lines(drafts=(draft,), width=60)[3:] == ["▎ …", "▎ ✗ not sent: no. Ctrl+R sends it again, /drop removes it."]
 
 

@@ -1,7 +1,7 @@
 """A room's log: a sent text is seen once, whichever of its ack and its message comes first."""
 
-from chatroom.client import Ack, History, Message, User
-from chatroom.terminal.room_log import KEPT, Draft, RoomLog, State
+from chatroom.terminal.room_log import KEPT, Draft, DraftState, RoomLog
+from chatroom_client import Ack, History, Message, User
 
 ME = User("me", "Me")
 OTHER = User("u2", "Bob")
@@ -33,7 +33,7 @@ def test_the_ack_comes_first() -> None:
     """The draft is marked sent, and gone when its message comes."""
     log, (draft,) = log_with("hi")
     log.acked(draft, ack(1))
-    assert draft.state is State.SENT
+    assert draft.state is DraftState.SENT
     assert shown(log) == ["hi"]
     log.take(message(1), ME)
     assert shown(log) == ["hi"]
@@ -84,7 +84,7 @@ def test_a_refused_text_stays_with_its_reason() -> None:
     log, (draft,) = log_with("hi")
     log.failed(draft, "too large", refused=True)
     log.take(message(1), ME)
-    assert (draft.state, draft.why) == (State.FAILED, "too large")
+    assert (draft.state, draft.why) == (DraftState.FAILED, "too large")
     assert shown(log) == ["hi", "hi"]
 
 

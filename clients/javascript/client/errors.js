@@ -1,0 +1,26 @@
+/**
+ * The errors that the client throws.
+ *
+ * @import * as declared from "../index.js"
+ */
+
+/** @implements {declared.ChatError} */
+export class ChatError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.name = "ChatError";
+    this.code = code;
+  }
+}
+
+/** @implements {declared.Disconnected} */
+export class Disconnected extends Error {
+  /** @param {number} code @param {string} reason */
+  constructor(code, reason) {
+    super(`disconnected for good: ${code} ${reason}`.trimEnd());
+    this.name = "Disconnected";
+    this.code = code;
+    this.reason = reason;
+  }
+}

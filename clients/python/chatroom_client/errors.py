@@ -1,0 +1,98 @@
+"""Errors that the client raises.
+
+    ChatError                   the server refused a request
+    +-- BadRequest              a field is missing, has the wrong type, or exceeds its limit
+    |   +-- TooLarge            a frame or its content exceeds its size limit
+    +-- Forbidden               the user has no right to do this
+    +-- RateLimited             the user sends too often
+    +-- Overloaded              the server reached a limit of its own and stored nothing
+    +-- Unavailable             a service behind the server is away
+    +-- Internal                the server failed
+    Disconnected                the client has ended
+
+The client itself retries each error that is retriable, so a caller sees only the other ones. The codes are those of
+the protocol's `error` frames.
+"""
+
+from typing import ClassVar, Final
+
+CLOSED_BY_OWNER: Final = 1000
+# Close codes after which a client must not reconnect: policy, frame too big, rate limited too long, replaced or kicked.
+FINAL_CLOSE_CODES: Final = frozenset({1008, 1009, 4002, 4003})
+
+
+class ChatError(Exception):
+    """The server refused a request. `message` is the server's reason, `code` names the kind of the error."""
+
+    code: ClassVar[str] = "internal"
+    retriable: ClassVar[bool] = False  # the same request may succeed later
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(ChatError):
+    """A field is missing, has the wrong type, or exceeds its limit. The message names the field and the limit."""
+
+    code = "bad_request"
+
+
+class TooLarge(BadRequest):
+    """A frame or its content exceeds its size limit."""
+
+    code = "too_large"
+
+
+class Forbidden(ChatError):
+    """The user has no right to do this."""
+
+    code = "forbidden"
+
+
+class RateLimited(ChatError):
+    """The user sends too often."""
+
+    code = "rate_limited"
+    retriable = True
+
+
+class Overloaded(ChatError):
+    """The server reached a limit of its own, such as the memory of its queues, and stored nothing."""
+
+    code = "overloaded"
+    retriable = True
+
+
+class Unavailable(ChatError):
+    """A service behind the server is away."""
+
+    code = "unavailable"
+    retriable = True
+
+
+class Internal(ChatError):
+    """The server failed."""
+
+
+class Disconnected(Exception):
+    """The client has ended: the server does not accept it any more, or its owner closed it.
+
+    `code` is the WebSocket close code (1000 when the owner closed the client) or the HTTP status of a refused
+    handshake.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"disconnected for good: {code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+_BY_CODE: Final[dict[str, type[ChatError]]] = {
+    kind.code: kind for kind in (BadRequest, TooLarge, Forbidden, RateLimited, Overloaded, Unavailable, Internal)
+}
+
+
+def chat_error(code: str, message: str) -> ChatError:
+    """Return the error that an `error` frame reports; an unknown code becomes BadRequest."""
+    return _BY_CODE.get(code, BadRequest)(message)

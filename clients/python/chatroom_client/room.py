@@ -1,0 +1,107 @@
+"""One room as the client follows it: its position in the log, and the new messages in each frame. Pure.
+
+The room takes each message once, in the order of `seq`, and drops repeats. A message that does not follow the last one
+reveals a gap. The room is then not live: it takes no message until it is joined again at its position. The server
+reports a gap that it can't fill.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from chatroom_client.events import Hole
+from chatroom_client.types import Message, Position, User
+
+
+class FollowedRoom:
+    """One room of one client."""
+
+    def __init__(self, room: str, since: Position | None = None) -> None:
+        self.room = room
+        self.position = since  # behind the last message taken; None before the first join
+        self.live = False  # joined on the present connection, without a gap
+        self.join_ref: str | None = None  # the `joinRoom` that waits for its answer
+        self.joined_ref: str | None = None  # the `joinRoom` that made it live: its recovery may still fail
+        self.watched = False
+        self.leaving = False  # `leave` was called and waits for the acks of this room
+        self.online = 0
+
+    def on_lost(self) -> None:
+        """Forget the join: the connection is lost, or the server refused the room."""
+        self.live = False
+        self.join_ref = self.joined_ref = None
+
+    def on_joined(self, payload: dict[str, Any]) -> list[Message | Hole]:
+        """Take a `joined` frame and return its events.
+
+        A frame that answers no request reports a gap. One without a gap comes from a join that the server did by
+        itself: its messages are not taken, and the room must be joined again.
+        """
+        at = Position(payload["epoch"], payload["seq"])
+        requested, recovered = self.join_ref is not None, payload["recovered"]
+        if not requested and recovered:
+            self.live = False
+            return []
+        self.online = payload.get("onlineCount", self.online)
+        if requested:
+            self.joined_ref, self.join_ref = self.join_ref, None
+        self.live = True
+        if self.position is None:
+            self.position = at
+            return list(_messages(self.room, payload, recent=True))
+        if not recovered:
+            hole = Hole(self.room, self.position, "lost")
+            self.position = at
+            return [hole, *_messages(self.room, payload)]
+        taken = self._take(payload)
+        if self.live and self.position.seq < at.seq:  # messages are missing at the end of the page
+            self.live = False
+        elif self.live:
+            self.position = at
+        return list(taken)
+
+    def on_messages(self, payload: dict[str, Any]) -> list[Message]:
+        """Take a `serverMessages` frame and return its new messages."""
+        return self._take(payload) if self.live else []
+
+    def _take(self, payload: dict[str, Any]) -> list[Message]:
+        """Take the messages that follow the position, up to the first gap."""
+        taken: list[Message] = []
+        at = self.position or Position(0, 0)
+        for message in _messages(self.room, payload):
+            if message.seq > at.seq + 1 or (message.seq <= at.seq and message.epoch > at.epoch):
+                self.live = False
+                break
+            if message.seq == at.seq + 1:
+                if message.epoch < at.epoch:
+                    self.live = False
+                    break
+                at = Position(message.epoch, message.seq)
+                taken.append(message)
+        self.position = at
+        return taken
+
+
+def pushed_messages(payload: dict[str, Any]) -> list[Message]:
+    """Return the messages that another system pushed into the room, outside of its log."""
+    return list(_messages(payload["roomId"], payload))
+
+
+def older_messages(payload: dict[str, Any]) -> list[Message]:
+    """Return the messages of a `roomHistory` frame."""
+    return list(_messages(payload["roomId"], payload, recent=True))
+
+
+def _messages(room: str, payload: dict[str, Any], *, recent: bool = False) -> Iterator[Message]:
+    epoch = payload.get("epoch", 0)
+    for one in payload["messages"]:
+        user = one.get("user") or {}
+        yield Message(
+            room,
+            epoch,
+            one.get("seq", 0),
+            one.get("id", ""),
+            one["content"],
+            one.get("timestamp", 0),
+            User(str(user.get("id", "")), str(user.get("username", ""))),
+            recent,
+        )

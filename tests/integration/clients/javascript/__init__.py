@@ -1,0 +1,1 @@
+"""Tests of the JavaScript client on a real Comet."""

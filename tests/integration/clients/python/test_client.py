@@ -1,0 +1,271 @@
+"""The Python client against a server that does what it is told: what is its own, beside what every client does.
+
+The latter is in tests/conformance/client.json.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from chatroom_client import (
+    BadRequest,
+    ChatClient,
+    ChatError,
+    Connected,
+    Disconnected,
+    Event,
+    Forbidden,
+    Hole,
+    Message,
+    Position,
+    Reconnecting,
+    System,
+    TooLarge,
+)
+from testbed.ports import free_port
+from tests.support.scripted_server import Peer, ScriptedServer, scripted_server
+
+TIMEOUT_S = 10.0
+QUICK: dict[str, Any] = {"uid": "u1", "reconnect_first_s": 0.01, "reconnect_cap_s": 0.02}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    """A scripted server."""
+    async with scripted_server() as it:
+        yield it
+
+
+@asynccontextmanager
+async def in_room(server: ScriptedServer, seq: int = 0, **more: Any) -> AsyncIterator[tuple[ChatClient, Peer]]:
+    """Connect a client that is in room r (or those chosen) at a seq."""
+    options = {**QUICK, "rooms": ["r"], **more}
+    async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
+        chat = ChatClient(server.url, **options)
+        entering = tasks.create_task(chat.__aenter__())
+        peer = await server.accept()
+        for _ in options["rooms"]:
+            await peer.let_in(seq)
+        await entering
+        try:
+            yield chat, peer
+        finally:
+            await chat.close()
+
+
+async def until(chat: ChatClient, kind: type[Event]) -> tuple[list[Event], Any]:
+    """Read events until one of a kind comes; return those before it, and it."""
+    before: list[Event] = []
+    async with asyncio.timeout(TIMEOUT_S):
+        async for event in chat:
+            if isinstance(event, kind):
+                return before, event
+            before.append(event)
+    raise AssertionError(f"the events ended: {before}")
+
+
+async def seqs(chat: ChatClient, last: int) -> list[int]:
+    """Read events until a message of this seq and return the seqs of all; nothing may be told missing."""
+    found: list[int] = []
+    while not found or found[-1] != last:
+        before, event = await until(chat, Message)
+        assert not [one for one in before if isinstance(one, Hole)]
+        found.append(event.seq)
+    return found
+
+
+# -- sending ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_send_returns_where_the_message_is_stored(server: ScriptedServer) -> None:
+    """The ack's position."""
+    async with in_room(server) as (chat, peer), asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(chat.send("r", "hi"))
+        sent = await peer.expect("clientMessages")
+        assert (sent["roomId"], sent["content"]) == ("r", "hi")
+        assert chat.unacked == 1
+        await peer.ack(sent, 7)
+        ack = await sending
+        assert (ack.room, ack.epoch, ack.seq, ack.id, ack.ref) == ("r", 1, 7, "1-7", sent["ref"])
+        assert chat.unacked == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("bad_request", BadRequest), ("forbidden", Forbidden), ("too_large", TooLarge)]
+)
+async def test_what_is_refused_for_good_is_raised(server: ScriptedServer, code: str, kind: type[ChatError]) -> None:
+    """And is not sent again, and costs nobody else anything."""
+    async with in_room(server) as (chat, peer):
+        sending = asyncio.create_task(chat.send("r", "hi"))
+        await peer.refuse(await peer.expect("clientMessages"), code)
+        with pytest.raises(kind, match=f"it is {code}"):
+            await sending
+        await peer.quiet()
+        assert (chat.connected, chat.unacked) == (True, 0)
+
+
+async def test_a_cancelled_send_is_not_sent_again(server: ScriptedServer) -> None:
+    """Nobody waits for it any more; its late ack is nobody's."""
+    async with in_room(server) as (chat, first):
+        sending = asyncio.create_task(chat.send("r", "hi"))
+        sent = await first.expect("clientMessages")
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await first.ack(sent)
+        first.cut()
+        peer = await server.accept()
+        await peer.let_in()
+        await peer.quiet()
+        assert chat.unacked == 0
+
+
+# -- what comes ------------------------------------------------------------------------------------------------------
+
+
+async def test_events_that_are_not_read_are_dropped_and_told(server: ScriptedServer) -> None:
+    """Memory is bounded; the reader gets one hole in place of what is gone."""
+    async with in_room(server, events_limit=3) as (chat, peer):
+        await peer.deliver(*range(1, 8))
+        await peer.deliver(8)
+        while chat.rooms["r"].seq < 8:
+            await asyncio.sleep(0)
+        _, hole = await until(chat, Hole)
+        assert hole == Hole("r", Position(1, 0), "unread")
+        assert await seqs(chat, 8) == [6, 7, 8]
+
+
+# -- joining and leaving ---------------------------------------------------------------------------------------------
+
+
+async def test_a_leave_during_a_pause_waits_for_its_end(server: ScriptedServer) -> None:
+    """Nothing is sent until then."""
+    async with in_room(server, rooms=["r", "s"]) as (chat, peer), asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(chat.send("s", "hi"))
+        await peer.refuse(await peer.expect("clientMessages"), "rate_limited")
+        await peer.text("the refusal was read")
+        await until(chat, System)
+        leaving = tasks.create_task(chat.leave("r"))
+        assert (await peer.expect("leaveRoom"))["roomId"] == "r"
+        await peer.say("left", roomId="r")
+        await leaving
+        await peer.ack(await peer.expect("clientMessages"))
+        await sending
+
+
+async def test_a_refused_leave_is_not_the_next_ones_answer(server: ScriptedServer) -> None:
+    """Nobody waits for the first any more; `left` is the answer to the second."""
+    async with in_room(server) as (chat, peer):
+        first = asyncio.create_task(chat.leave("r"))
+        asked = await peer.expect("leaveRoom")
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await peer.refuse(asked, "bad_request")
+        joining = asyncio.create_task(chat.join("r"))
+        await peer.let_in()
+        await joining
+        second = asyncio.create_task(chat.leave("r"))
+        await peer.expect("leaveRoom")
+        await peer.say("left", roomId="r")
+        await second
+
+
+async def test_a_leave_that_is_refused_for_good_is_raised(server: ScriptedServer) -> None:
+    """It is not tried again."""
+    async with in_room(server) as (chat, peer):
+        leaving = asyncio.create_task(chat.leave("r"))
+        await peer.refuse(await peer.expect("leaveRoom"), "bad_request")
+        with pytest.raises(BadRequest, match="it is bad_request"):
+            await leaving
+        await peer.quiet()
+
+
+async def test_what_is_never_answered_fails_in_time(server: ScriptedServer) -> None:
+    """A leave and a join; and the next leave gets its own answer."""
+    async with in_room(server, ack_timeout_s=0.2) as (chat, peer):
+        with pytest.raises(TimeoutError):
+            await chat.leave("r")
+        await peer.expect("leaveRoom")
+        with pytest.raises(TimeoutError):
+            await chat.join("r")
+        await peer.let_in()
+        await chat.join("r")
+        leaving = asyncio.create_task(chat.leave("r"))
+        await peer.expect("leaveRoom")
+        await peer.say("left", roomId="r")
+        await leaving
+
+
+# -- connections -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_connection_is_told_with_its_reason_and_counted(server: ScriptedServer) -> None:
+    """And when the next try is."""
+    async with in_room(server) as (chat, peer):
+        await peer.close(1012)
+        _, lost = await until(chat, Reconnecting)
+        assert (lost.code, lost.reason) == (1012, "as scripted")
+        assert 0 <= lost.wait_s <= 0.01
+        await (await server.accept()).let_in()
+        await until(chat, Connected)
+        assert chat.reconnects == 1
+
+
+async def test_the_next_node_is_tried_when_one_is_away(server: ScriptedServer) -> None:
+    """Several URLs take turns."""
+    nobody = f"ws://127.0.0.1:{free_port()}/"
+    async with asyncio.TaskGroup() as tasks:
+        chat = ChatClient([nobody, server.url], **QUICK)
+        entering = tasks.create_task(chat.__aenter__())
+        await server.accept()
+        await entering
+        before, _ = await until(chat, Connected)
+        assert [type(one) for one in before] == [Reconnecting]
+        await chat.close()
+
+
+async def test_a_token_is_shown_as_a_header(server: ScriptedServer) -> None:
+    """URLs end up in logs."""
+    async with in_room(server, uid=None, token="secret") as (_, peer):  # noqa: S106 - a test's
+        assert (peer.authorization, "secret" in peer.path, "uid" in peer.path) == ("Bearer secret", False, False)
+
+
+async def test_closing_ends_the_events_and_fails_who_waits(server: ScriptedServer) -> None:
+    """With the code of a close of one's own."""
+    async with in_room(server) as (chat, peer):
+        sending = asyncio.create_task(chat.send("r", "hi"))
+        await peer.expect("clientMessages")
+        await chat.close()
+        with pytest.raises(Disconnected) as sent:
+            await sending
+        assert sent.value.code == 1000
+        assert [type(event) async for event in chat] == [Connected]
+        await chat.close()
+
+
+async def test_a_trace_sees_every_frame_as_it_is_on_the_wire(server: ScriptedServer) -> None:
+    """Repeats too, and what is no frame."""
+    seen: list[tuple[str, str]] = []
+    async with in_room(server, trace=lambda way, text: seen.append((way, text))) as (chat, peer):
+        await peer.deliver(1)
+        await peer.deliver(1)
+        await peer.text("end")
+        await until(chat, System)
+    assert [way for way, _ in seen] == ["in", "out", "in", "in", "in", "in"]
+    assert seen[3] == seen[4]
+    assert seen[5] == ("in", "end")
+
+
+@pytest.mark.parametrize("url", ["http://localhost/", "localhost:8082", "ws:///"])
+def test_what_is_no_websocket_url_is_refused(url: str) -> None:
+    """Before anything is tried."""
+    with pytest.raises(ValueError, match="is no WebSocket URL"):
+        ChatClient(url)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
