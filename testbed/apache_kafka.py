@@ -1,4 +1,7 @@
-"""Apache Kafka's jars: fetched by Maven once a version into a cache outside the repository, safely for many at once."""
+"""Apache Kafka's jars. Maven fetches each version once, into a cache outside the repository.
+
+Several programs may ask for the jars at once: a file lock lets one of them fetch.
+"""
 
 import fcntl
 import hashlib
@@ -19,12 +22,12 @@ class MissingProgram(StartupError):
 
 
 def version() -> str:
-    """Return which Apache Kafka it is."""
+    """Return the version of Apache Kafka, such as 4.1.0."""
     return POM.read_text().partition("<kafka.version>")[2].partition("</kafka.version>")[0]
 
 
 def apache_jars() -> Path:
-    """Return the folder with Kafka's jars. Raises StartupError: MissingProgram, or what Maven says."""
+    """Return the folder with Kafka's jars. Raises MissingProgram, or StartupError with Maven's output."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chatroom"
     jars = cache / f"kafka-{version()}-{hashlib.sha256(POM.read_bytes()).hexdigest()[:8]}"
     if shutil.which("java") is None:
@@ -38,7 +41,7 @@ def apache_jars() -> Path:
 
 
 def _fetch(jars: Path) -> None:
-    """Fill a folder beside it and rename that, so that a half-filled one is never taken for whole."""
+    """Fill a folder beside it and rename that folder, so that other programs never see it half-filled."""
     maven = shutil.which("mvn")
     if maven is None:
         raise MissingProgram(

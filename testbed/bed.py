@@ -32,7 +32,7 @@ NO_ROOMS: Final = {"COMET_DEFAULT_ROOMS": ""}
 
 
 class TestBed:
-    """What a part measures on.
+    """The servers and services on which a part of the bench measures.
 
     `redis` (a URL) and `kafka` (host:port) are used instead of servers of its own; `settings` of services (such as
     COMET_PING_SECONDS, or CHAT_LOG_LEVEL for all of them) win over the test bed's.
@@ -49,17 +49,17 @@ class TestBed:
         self._stack = AsyncExitStack()
         self._guard = Guard()
         self._directory = Path()
-        self._lives = 0  # of services, each of which gets a folder
+        self._lives = 0  # how many folders were given to services
         self._starting = asyncio.Lock()
         self._redis: RedisServer | None = None
         self._kafka: ApacheKafka | None = None
-        self.servers: dict[str, Program] = {}  # those of its own that run
+        self.servers: dict[str, Program] = {}  # its own servers that run, by name
 
     async def __aenter__(self) -> Self:
         """Begin with nothing started."""
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would tell of each time that Kafka is not up yet
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would log each try until Kafka is up
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < hard:  # a client is a socket in the load and one in Comet
+        if soft < hard:  # each client needs a socket in the load and one in Comet
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         async with AsyncExitStack() as stack:
             self._directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatroom-bench-")))
@@ -71,7 +71,7 @@ class TestBed:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Kill all that runs: nobody reads its files any more."""
+        """Kill all programs: nobody reads their files any more."""
         await self._stack.aclose()
 
     @property
@@ -118,9 +118,9 @@ class TestBed:
     async def comet(
         self, settings: Mapping[str, str] | None = None, core: int | None = None, *, profile: bool = False
     ) -> AsyncIterator[CometProgram]:
-        """Run a node alone, on a core if one is named; nobody takes what it forwards. Raises StartupError.
+        """Run a node alone, on a core if one is named. No Logic takes its messages. Raises StartupError.
 
-        With `profile` it counts what its CPU is used for: its `costs`, once it has ended.
+        With `profile` it counts which functions use its CPU. Once it has ended, `costs` returns them.
         """
         chosen = {**NO_ROOMS, **(settings or {}), **self.settings}
         node = CometProgram(self._guard, self._folder(), await self.redis(), chosen)
@@ -132,9 +132,9 @@ class TestBed:
 
     @asynccontextmanager
     async def pipeline(self, nodes: int = 1, *, line: Line = straight, profile: bool = False) -> AsyncIterator[Stack]:
-        """Run all services; `line` may put something between them (see Stack). Raises StartupError.
+        """Run all services. `line` may put a relay between them (see Stack). Raises StartupError.
 
-        With `profile` they count what their CPU is used for: their `costs`, once they have ended.
+        With `profile` they count which functions use their CPU. Once they have ended, `costs` returns them.
         """
         redis_url, brokers = await asyncio.gather(self.redis(), self.kafka())
         topic = f"bench-{secrets.token_hex(6)}"

@@ -29,9 +29,9 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ChatroomUp:
-    """One `chatroom up`. `redis` and `kafka` are servers to use instead of embedded ones; `environ` adds settings.
+    """One `chatroom up`. `redis` and `kafka` are servers to use instead of embedded ones. `environ` adds settings.
 
-    `program` is the installed command to run, if not the tree's, and `cwd` where it is run.
+    `program` is an installed command to run instead of the tree's, and `cwd` the folder that it runs in.
     """
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own, named by those who make it
@@ -68,10 +68,10 @@ class ChatroomUp:
         self._unread = threading.Event()
         self._running: subprocess.Popen[str] | None = None
 
-    # Where everything is.
+    # -- addresses ---------------------------------------------------------------------------------------------------
 
     def ws_url(self, node: int = 0) -> str:
-        """Return where a client connects."""
+        """Return the URL that a client connects to."""
         return f"ws://127.0.0.1:{self._ws_port + 100 * node}/"
 
     def http_url(self, node: int = 0) -> str:
@@ -88,7 +88,7 @@ class ChatroomUp:
 
     @property
     def logic_url(self) -> str:
-        """Logic, without a slash at its end; its metrics are there too."""
+        """The URL of Logic and of its metrics, without a slash at its end."""
         return f"http://127.0.0.1:{self._logic_port}"
 
     @property
@@ -119,7 +119,7 @@ class ChatroomUp:
     def _banner(self, what: str) -> str:
         return self.wait_for_line(rf"^  {what}\s+(\S+)")[1]
 
-    # Its life.
+    # -- start and stop ----------------------------------------------------------------------------------------------
 
     def launch(self) -> Self:
         """Start `chatroom up` and return at once."""
@@ -205,16 +205,16 @@ class ChatroomUp:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Kill what still runs; its own guard kills the rest."""
+        """Kill it if it still runs. Its own guard kills its children."""
         if self._running is not None and self._running.poll() is None:
             self._running.kill()
             self._running.wait(STOP_TIMEOUT_S)
 
     def close_output(self) -> None:
-        """Leave its output unread, as `| head` does."""
+        """Stop reading its output, as `| head` does."""
         self._unread.set()
 
-    # What it does and says.
+    # -- children and output -----------------------------------------------------------------------------------------
 
     def pid_of(self, name: str) -> int:
         """Return the process of a child (comet, or comet-0 of several, logic, job, kafka, redis) that runs now."""
@@ -225,17 +225,17 @@ class ChatroomUp:
         return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
 
     def kill(self, name: str, signum: Signals = SIGKILL) -> int:
-        """Send a child a signal and return its pid; `up` starts it again (see `wait_ready_again`)."""
+        """Send a child a signal and return its pid. `up` starts it again (see `wait_ready_again`)."""
         pid = self.pid_of(name)
         os.kill(pid, signum)
         return pid
 
     def wait_ready_again(self, name: str, since: int = 0) -> None:
-        """Wait until a killed child was started again and is ready; `since` is `len(lines)` before the kill."""
+        """Wait until a killed child was started again and is ready. `since` is `len(lines)` before the kill."""
         self.wait_for_line(rf"^up +\| {re.escape(name)} is ready again", READY_TIMEOUT_S, since)
 
     def lines_of(self, name: str) -> list[str]:
-        """Return what a child has printed, without its name."""
+        """Return the lines that a child has printed, without its name."""
         return [line.split("| ", 1)[1] for line in self.lines if re.match(rf"{re.escape(name)} +\| ", line)]
 
     def wait_for_line(self, regex: str, timeout_s: float = LINE_TIMEOUT_S, since: int = 0) -> re.Match[str]:

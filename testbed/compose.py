@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PROJECT = "chatroom-test"  # its volumes are its own: a stack that the user has keeps what it holds
+PROJECT = "chatroom-test"  # has volumes of its own, so a stack of the user's keeps its data
 PROGRAMS = {"docker compose": ["docker", "compose"], "docker-compose": ["docker-compose"]}
 ASK_TIMEOUT_S = 20.0
 BUILD_TIMEOUT_S = 1800.0  # images are pulled and built
 
 
 def _answer(*argv: str) -> str:
-    """What a command prints; empty when it fails or is missing."""
+    """Return the output of a command, or '' when it fails or is missing."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=ASK_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -34,13 +34,13 @@ def engine() -> str:
 
 
 def programs() -> list[str]:
-    """Return the compose programs here; `docker compose` where there is none, so that the test fails and says so."""
+    """Return the compose programs here. Where there is none, name `docker compose`, so that the test fails."""
     found = [name for name, argv in PROGRAMS.items() if shutil.which(argv[0]) and _answer(*argv, "version")]
     return found or ["docker compose"]
 
 
 def report() -> str:
-    """Return the line about it for pytest's header."""
+    """Return the line for pytest's header."""
     version = engine()
     if not version:
         return "docker-compose.yml: NOT tried, no Docker engine answers here"
@@ -54,7 +54,7 @@ class ComposeProject:
         self._argv = [*PROGRAMS[program], "--project-name", PROJECT]
 
     def run(self, *args: str, timeout_s: float = BUILD_TIMEOUT_S) -> str:
-        """Run one compose command and return what it printed. Raises AssertionError with its output."""
+        """Run one compose command and return its output. Raises AssertionError with the output."""
         done = subprocess.run(
             [*self._argv, *args],
             cwd=ROOT,
@@ -75,7 +75,7 @@ class ComposeProject:
         return sorted(self.run("config", "--services", timeout_s=60).split())
 
     def logs(self, service: str) -> str:
-        """Return what a service wrote."""
+        """Return the log of a service."""
         return self.run("logs", "--no-color", service, timeout_s=60)
 
     def exit_codes(self) -> dict[str, int]:
@@ -90,11 +90,11 @@ class ComposeProject:
 
 @contextmanager
 def composed(program: str) -> Iterator[ComposeProject]:
-    """Bring the whole file up, built anew; take it down with its volumes. One at a time, for the ports are fixed."""
+    """Build and start the whole file, then remove it with its volumes. One at a time, because the ports are fixed."""
     with (Path(tempfile.gettempdir()) / f"{PROJECT}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         it = ComposeProject(program)
-        it.run("down", "--volumes", "--remove-orphans")  # what a killed run left
+        it.run("down", "--volumes", "--remove-orphans")  # left by a killed run
         try:
             it.run("up", "--detach", "--build")
             yield it

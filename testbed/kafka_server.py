@@ -1,4 +1,4 @@
-"""A real Kafka: Apache Kafka, as every measurement runs on, or the embedded broker, which most tests do with."""
+"""A real Kafka: Apache Kafka for every measurement, or the embedded broker for most tests."""
 
 import asyncio
 import secrets
@@ -18,14 +18,14 @@ from testbed.program import Program
 
 T = TypeVar("T")
 PARTITIONS: Final = 4
-# Its compiler is the quick one (C1): the other takes a fifth of two cores for minutes, beside what is measured.
+# The quick compiler (C1): the other one takes a fifth of two cores for minutes, beside the measurement.
 SMALL_JVM: Final = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 MEASURED_JVM: Final = ("-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=1")
 _asker: Final = ThreadPoolExecutor(1, "ask-kafka")
 
 
 class KafkaServer(Program):
-    """What both brokers have in common."""
+    """The common part of both brokers."""
 
     # CHAT_KAFKA_* values that suit the broker.
     settings: ClassVar[Mapping[str, str]] = {}
@@ -52,7 +52,7 @@ class KafkaServer(Program):
 
 
 class EmbeddedKafka(KafkaServer):
-    """The broker of `chatroom up`. It forgets everything when it stops."""
+    """The broker of `chatroom up`. It loses all records when it stops."""
 
     settings = embedded.KAFKA_SETTINGS
 
@@ -69,7 +69,7 @@ class EmbeddedKafka(KafkaServer):
 
 
 class ApacheKafka(KafkaServer):
-    """One node, broker and controller in one (KRaft), its log on disk: it remembers over stop(), start() and kill()."""
+    """One node, broker and controller in one (KRaft). Its log on disk outlives stop(), start() and kill()."""
 
     # Groups form and take over as fast as the broker allows.
     settings: ClassVar[Mapping[str, str]] = {
@@ -83,7 +83,7 @@ class ApacheKafka(KafkaServer):
     ) -> None:
         super().__init__(guard, "kafka", directory)
         self._jvm = jvm
-        # Where clients are sent to after they bootstrapped: a proxy's port, say.
+        # The port that clients use after they bootstrapped, such as a proxy's.
         self.advertised_port = advertised_port or self.port
         self._controller_port = free_port()
         self._java = ["java", "-cp", f"{apache_jars()}/*"]
@@ -136,5 +136,5 @@ class ApacheKafka(KafkaServer):
 
 
 def run_aside(work: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end on a loop of its own in another thread: one may run in this."""
+    """Run a coroutine on a loop of its own in another thread: this thread may run a loop."""
     return _asker.submit(asyncio.run, work).result()

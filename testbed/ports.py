@@ -1,7 +1,7 @@
-"""Free ports for real servers: each is held by a bound, never listening socket until this program ends.
+"""Free ports for real servers. A bound socket that never listens holds each port until this program ends.
 
-With SO_REUSEADDR on both sides a server may listen on a port held so, while the kernel gives it to nobody who asks for
-any free port. So there is no moment in which another program can take it.
+With SO_REUSEADDR on both sides a server may listen on such a port, while the kernel gives it to no program that asks
+for any free port. So another program can never take it.
 """
 
 import contextlib

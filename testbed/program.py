@@ -1,4 +1,4 @@
-"""A real program that can be started, stopped, killed and started again. It ends with its starter, whatever ends that.
+"""A real program that a test starts, stops, kills and starts again. It always ends with the program that started it.
 
 Servers and services derive from it (redis_server.py, kafka_server.py, service.py).
 """
@@ -34,12 +34,12 @@ def program_environ(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class Program:
-    """One server: subclasses say which (`argv`) and when it `answers`; what it writes goes to a file in its folder."""
+    """One program. Subclasses define its command line and when it answers. A file in its folder gets its output."""
 
     def __init__(self, guard: Guard, name: str, directory: Path) -> None:
         self.name = name
         self.directory = directory
-        self.core: int | None = None  # the processor core that it is kept on
+        self.core: int | None = None  # the processor core that it runs on; None: any
         self._guard = guard
         self._running: subprocess.Popen[bytes] | None = None
 
@@ -57,7 +57,7 @@ class Program:
 
     @property
     def log(self) -> str:
-        """All that it wrote."""
+        """All of its output so far."""
         path = self.directory / f"{self.name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -70,11 +70,11 @@ class Program:
 
     @property
     def exit_code(self) -> int | None:
-        """What it ended with by itself; None while it runs, and when somebody ended it."""
+        """Its exit code if it ended by itself, else None."""
         return self._running.poll() if self._running is not None else None
 
     def start(self) -> Self:
-        """Start it and wait until it answers. Raises StartupError with the end of what it wrote."""
+        """Start it and wait until it answers. Raises StartupError with the end of its output."""
         self.spawn()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._up():
@@ -110,7 +110,7 @@ class Program:
         return self.answers()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int | None:
-        """SIGTERM it, wait and return its exit code (None: it did not run); after the timeout it is killed."""
+        """SIGTERM it, wait and return its exit code (None: it did not run). After the timeout, kill it."""
         return self._end(signal.SIGTERM, timeout_s)
 
     def kill(self) -> int | None:
@@ -152,7 +152,7 @@ async def running(programs: Sequence[Program]) -> AsyncIterator[None]:
 
 @contextmanager
 def kept_on(core: int | None) -> Iterator[None]:
-    """Let what this thread starts meanwhile run on one core only: a program inherits that, with all its threads."""
+    """Keep the programs that this thread starts meanwhile on one core. A program passes that on to all its threads."""
     if core is None:
         yield
         return

@@ -40,12 +40,12 @@ class RawClient(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, port: int, query: str = "rooms=", *, small: bool = False) -> Self:
-        """Connect; `small` buffers, where the client is going to read nothing."""
+        """Connect. A client that is going to read nothing takes `small` buffers."""
         client = cls(query)
         sock = socket.socket()
         if small:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BYTES)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # by which the server's buffer is measured
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # the kernel sizes the server's buffer by it
         sock.settimeout(0)
         loop = asyncio.get_running_loop()
         try:
@@ -56,7 +56,7 @@ class RawClient(asyncio.Protocol):
         await loop.create_connection(lambda: client, sock=sock)
         return client
 
-    # -- what it does ------------------------------------------------------------------------------------------------
+    # -- for tests ----------------------------------------------------------------------------------------------------
 
     def send(self, kind: str, **payload: object) -> None:
         """Send a frame."""
@@ -75,7 +75,7 @@ class RawClient(asyncio.Protocol):
         self._transport.abort()
 
     async def until(self, true: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-        """Wait until it is true; asked whenever something came."""
+        """Wait until it is true. Asks again after each piece of data."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not true():
@@ -93,7 +93,7 @@ class RawClient(asyncio.Protocol):
         """Return the payloads of the frames of that type."""
         return [frame["payload"] for frame in self.frames if frame["type"] == kind]
 
-    # -- what asyncio calls ------------------------------------------------------------------------------------------
+    # -- for asyncio --------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for a WebSocket."""
@@ -163,7 +163,7 @@ class RawClient(asyncio.Protocol):
 
 @asynccontextmanager
 async def raw_clients(port: int, count: int, query: str, *, small: bool = False) -> AsyncIterator[list[RawClient]]:
-    """Connect so many clients, a few at a time, each past its hello; hang up on the way out."""
+    """Connect so many clients, a few at a time, and wait for their hellos. Hang up on the way out."""
     clients: list[RawClient] = []
     try:
         for begin in range(0, count, 50):

@@ -14,7 +14,7 @@ from testbed.program import Program
 
 
 class RedisServer(Program):
-    """Its own port and folder, which it keeps over stop() and start(): what it stored is there again."""
+    """A server with a port and a folder of its own, which it keeps over stop() and start(), and so its data."""
 
     def __init__(self, guard: Guard, directory: Path, environ: Mapping[str, str] | None = None) -> None:
         super().__init__(guard, "redis", directory)
@@ -27,7 +27,7 @@ class RedisServer(Program):
         return embedded.redis_argv(embedded.redis_program(), self.port, self.directory, "notice")
 
     def environ(self) -> Mapping[str, str] | None:
-        """As embedded, and what is added."""
+        """As embedded, with the added variables."""
         return {**config.server_environ(), **self._environ}
 
     def answers(self) -> bool:
@@ -39,10 +39,10 @@ class RedisServer(Program):
             return False
 
     def client(self) -> redis.Redis:
-        """Return a synchronous client; close it."""
+        """Return a synchronous client, for the caller to close."""
         return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=5)
 
     def clear(self) -> None:
-        """Forget all keys, loaded scripts stay; and take back what a test may have set with ACL or CONFIG."""
+        """Remove all keys. Loaded scripts stay."""
         with self.client() as client:
             client.flushall()

@@ -39,7 +39,7 @@ def local_settings(module: str) -> dict[str, str]:
 
 
 def shared_settings(redis_url: str, brokers: str, topic: str) -> dict[str, str]:
-    """Return the settings that lead services to one Redis and one topic; Job's group is named after the topic."""
+    """Return the settings that lead services to one Redis and one topic. Job's group is named after the topic."""
     return {
         "CHAT_REDIS_URL": redis_url,
         "CHAT_KAFKA_BROKERS": brokers,
@@ -78,21 +78,21 @@ class Service(Program):
         """Its settings, none of them inherited."""
         return program_environ(self.settings)
 
-    # -- what its CPU is used for ------------------------------------------------------------------------------------
+    # -- profile -----------------------------------------------------------------------------------------------------
 
     def profile(self) -> None:
-        """Let it count what its CPU is used for (profiled.py), from its next start on."""
+        """Let its next life count which functions use its CPU (profiled.py)."""
         self.runner = ["testbed.profiled", str(self._costs)]
 
     def begin_profile(self) -> None:
-        """Let it count from now on."""
+        """Begin to count."""
         os.kill(self.pid, signal.SIGUSR1)
 
     def costs(self) -> list[tuple[str, int]]:
-        """Return the functions that used its CPU, the largest first, with the number of samples; it has ended."""
+        """Return the functions that used its CPU, the largest first, with the number of samples. It must have ended."""
         return [(name, count) for name, count in json.loads(self._costs.read_bytes())]
 
-    # -- what it says of itself --------------------------------------------------------------------------------------
+    # -- health and metrics ------------------------------------------------------------------------------------------
 
     @property
     def health_port(self) -> int:
@@ -110,12 +110,12 @@ class Service(Program):
         return f"{self.http_url}/metrics"
 
     def answers(self) -> bool:
-        """Whether nothing speaks against it. A lost PubSub is only a warning, but a node without it does not serve."""
+        """Whether /readyz gives no reason. A lost PubSub is only a warning there, but such a node does not serve."""
         report = self.report()
         return not report["reasons"] and "pubsub" not in report.get("warnings", {})
 
     def report(self) -> dict[str, Any]:
-        """Return what /readyz says; the reason `readyz` where it does not answer."""
+        """Return the report of /readyz, with the reason `readyz` where the service does not answer."""
         try:
             with urllib.request.urlopen(f"{self.http_url}/readyz", timeout=ASK_TIMEOUT_S) as answer:  # noqa: S310 - our own
                 text = answer.read()
@@ -139,7 +139,7 @@ class Service(Program):
 
 
 class CometProgram(Service):
-    """One node, which logs only warnings. `files` bounds its open files; 0 leaves them as they are."""
+    """One node, which logs only warnings. `files` limits its open files, 0 leaves the limit as it is."""
 
     def __init__(  # noqa: PLR0913 - each tells one node from another
         self,
@@ -157,7 +157,7 @@ class CometProgram(Service):
         self._files = files
 
     def argv(self) -> list[str]:
-        """The node as it is run; with few open files, by way of a shell."""
+        """The command line. A shell sets the limit of open files."""
         command = super().argv()
         return ["sh", "-c", f'ulimit -n {self._files}; exec "$@"', "sh", *command] if self._files else command
 
