@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from common import lifecycle, logs, redis_client
 from common.health import Health, serve_health
 from common.registry import Registry
+from common.shards import Shards
 from job import startup
 from job.comet_client import CometClient
 from job.config import Settings
@@ -62,6 +63,7 @@ class Job:
         self._settings = settings
         self._health = health
         self._redis = redis
+        self._shards = Shards(settings.shards)
         self._consumers: list[Consumer] = []
         self._consuming: list[asyncio.Task[None]] = []
 
@@ -69,7 +71,7 @@ class Job:
         """Wait for Redis and Kafka, then consume until cancelled. Raises StartupError."""
         self._health.bad("redis", "not connected yet")
         self._health.bad("kafka", "not connected yet")
-        await startup.wait_for_redis(self._redis, self._settings, self._health)
+        await startup.wait_for_redis(self._redis, self._shards, self._settings, self._health)
         await startup.wait_for_topic(self._settings, self._health)
         async with asyncio.TaskGroup() as tasks:
             await self._start(tasks)
@@ -86,12 +88,13 @@ class Job:
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         settings, health = self._settings, self._health
-        registry = Registry(self._redis, settings.shards)
+        registry = Registry(self._redis, self._shards)
         fleet = Fleet(tasks, CometClient, settings.addresses, settings.push_deadline_seconds)
         directory = Directory(registry, fleet, health)
         dispatcher = Dispatcher(Routes(registry, directory, fleet), fleet)
         dead_letters = DeadLetters(settings, health)
         await directory.refresh()
+        tasks.create_task(self._shards.watch(self._redis))
         tasks.create_task(directory.run())
         tasks.create_task(dead_letters.run())
         self._consumers = [

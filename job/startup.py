@@ -9,10 +9,11 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from common import logs, redis_client, shards
+from common import logs, redis_client
 from common.backoff import Backoff
 from common.errors import StartupError, reason_of
 from common.health import Health
+from common.shards import Shards
 from job import kafka
 from job.config import Settings
 
@@ -22,14 +23,14 @@ _CAP_S: Final = 3.0
 log = logs.get()
 
 
-async def wait_for_redis(redis: Redis, settings: Settings, health: Health) -> None:
+async def wait_for_redis(redis: Redis, shards: Shards, settings: Settings, health: Health) -> None:
     """Return when Redis answers and is one that we can use. Raises StartupError."""
     backoff = Backoff(_FIRST_S, _CAP_S)
     while True:
         try:
             await redis.ping()
             await redis_client.check(redis, settings.redis_url)
-            await shards.check(redis, settings.shards)
+            await shards.settle(redis)
         except redis_client.REDIS_FAULTS as e:
             _note(health, "redis", e)
         except StartupError as e:

@@ -88,7 +88,6 @@ class Cluster:
         *,
         nodes: int = 3,
         jobs: int = 2,
-        shards: int = 16,
         mutant: str = "",
         environ: Mapping[str, str] | None = None,
     ) -> None:
@@ -105,7 +104,7 @@ class Cluster:
         self.kafka_server = ApacheKafka(guard, directory / "kafka", self.kafka_line.port)
         self.kafka_line.target_port = self.kafka_server.port
         self.kafka = Part(self.kafka_server)
-        self._shared = {**_SHARED, "CHAT_SHARDS": str(shards), "CHAT_KAFKA_BROKERS": self.brokers}
+        self._shared = {**_SHARED, "CHAT_KAFKA_BROKERS": self.brokers}
         self.logic = self._worker("logic", "logic", {})
         self.comets = [self._comet(f"comet-{k}") for k in range(nodes)]
         self.jobs = [self._worker(f"job-{k}", "job", _JOB) for k in range(jobs)]

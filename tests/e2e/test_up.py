@@ -8,8 +8,15 @@ import re
 import socket
 import urllib.request
 
+import redis
+
+from chatroom.bench.redis_server import RedisServer
+from chatroom.guard import Guard
+from common import keys
+from common.shards import Shards
 from tests.conftest import StackMaker
 from tests.support import loops
+from tests.support.metrics import sample
 from tests.support.prometheus import needs_prometheus
 from tests.support.stack import Stack, wait_gone
 
@@ -63,6 +70,29 @@ def test_ctrl_c_leaves_nothing_behind(make_stack: StackMaker) -> None:
         stack.wait_for_line(rf"up +\| {name} ended with exit code 0")
     assert "Traceback" not in "\n".join(stack.lines)
     wait_gone(pids)
+
+
+def test_a_folder_made_with_other_shards_keeps_them_and_a_new_one_has_64(guard: Guard, make_stack: StackMaker) -> None:
+    """Nothing has to be set: all three services adopt what the embedded Redis keeps, history is found and forwarded."""
+    old, new = make_stack(start=False), make_stack()
+    with RedisServer(guard, old.directory / "redis") as server, server.client() as before:
+        before.set(keys.SHARDS, 16)
+        server.stop()
+    old.start()
+    for stack, count in ((old, 16), (new, 64)):
+        send(stack, "hello")
+        with redis.Redis.from_url(stack.redis_url) as client:
+            assert client.get(keys.SHARDS) == str(count).encode()
+            assert client.xlen(keys.room_keys(Shards(count).of("room_001"), "room_001").stream) == 1
+        assert sample(stack.metrics_url(), "comet_outbox_leases") == count
+
+
+def send(stack: Stack, content: str) -> None:
+    """Send a message as a backend does, which Logic stores, Kafka keeps and Job pushes."""
+    body = json.dumps({"roomId": "room_001", "userId": 1, "userName": "A", "messages": [{"content": content}]})
+    request = urllib.request.Request(f"{stack.logic_url}/logic/send", body.encode(), method="POST")  # noqa: S310 - our own http URL
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
+        assert answer.status == 200
 
 
 def test_what_is_killed_is_ready_again(make_stack: StackMaker) -> None:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from common import redis_client
 from common.store import Limits, Store
+from tests.support.shards import SHARDS
 
 StoreMaker = Callable[..., AbstractAsyncContextManager[Store]]
 
@@ -31,7 +32,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 async def open_store(url: str, *, runs: bool = True, **limits: float) -> AsyncIterator[Store]:
     """Open a store, as a service does; without `runs` nobody carries its appends out."""
     redis = redis_client.connect(url)
-    store = Store(redis, Limits(**limits))  # type: ignore[arg-type]  # whole numbers where they must be
+    store = Store(redis, SHARDS, Limits(**limits))  # type: ignore[arg-type]  # whole numbers where they must be
     task = asyncio.create_task(store.run()) if runs else None
     try:
         yield store

@@ -27,8 +27,7 @@ from protos.job_pb2 import PushMsg
 from tests.integration.job.comets import Comet
 from tests.support.eventually import eventually
 from tests.support.metrics import asample
-
-SHARDS = 16
+from tests.support.shards import SHARDS
 
 
 class JobProgram(Program):
