@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from common.store import Store
 from testbed.redis_server import RedisServer
 from tests.support.eventually import eventually
 from tests.support.open_store import open_store
+from tests.support.shards import SHARDS
 
 ALICE = User("alice", "Alice")
 SHARD = 3
@@ -25,9 +26,8 @@ SHARD = 3
 @asynccontextmanager
 async def outbox_of(redis: Redis, node: str) -> AsyncIterator[Outbox]:
     """Open a node's outboxes."""
-    it = Outbox(redis, 16, node)
-    yield it
-    await it.close()
+    async with aclosing(Outbox(redis, SHARDS, node)) as it:
+        yield it
 
 
 @pytest.fixture
@@ -175,6 +175,7 @@ async def test_the_outbox_can_be_emptied_while_redis_is_full(own_redis: RedisSer
         await redis.config_set("maxmemory", "100kb")
         assert await outbox.hold(shard)
         assert await outbox.hold(shard)
+        assert await outbox.keep(shard)
         one, two = await outbox.read_heads([shard], 10, 100)
         assert await outbox.remove({shard: [(one.entry_id, "reason"), (two.entry_id, "")]}) == []
         assert await redis.xlen(keys.outbox(shard)) == 0
