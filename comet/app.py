@@ -21,6 +21,7 @@ from comet.room import Room
 from common import health, ids, lifecycle, logs, redis_client
 from common.outbox import Outbox
 from common.registry import Registry
+from common.shards import Shards
 from common.store import Store, StoreLimits
 
 log = logs.get()
@@ -46,7 +47,6 @@ class Comet:
         self._settings = settings
         self._health = health.Health()
         limits = StoreLimits(
-            shards=settings.shards,
             max_messages=settings.room_max_messages,
             max_age_s=settings.room_max_age_seconds,
             room_ttl_s=settings.room_ttl_seconds,
@@ -57,8 +57,9 @@ class Comet:
         )
         url = settings.redis_url
         self._redis = redis_client.connect(url)
-        self._store = Store(self._redis, limits)
-        registry = Registry(self._redis, settings.shards)
+        self._shards = Shards(settings.shards)
+        self._store = Store(self._redis, self._shards, limits)
+        registry = Registry(self._redis, self._shards)
         rooms: dict[str, Room] = {}
         self._pubsub = PubSub(self._redis, lambda room: self._store.keys_of(room).channel, self._health)
         self._membership = Membership(registry, rooms, _advertised(settings), settings.room_ttl_seconds, self._health)
@@ -66,8 +67,8 @@ class Comet:
             rooms, self._store, self._pubsub, Outbound(), self._membership.room_changed, settings.join_messages
         )
         self._presences = Presences(registry, self._membership, rooms)
-        self._outbox = Outbox(self._redis, settings.shards, ids.new_incarnation())
-        self._leases = Leases(self._outbox, registry, settings.shards)
+        self._outbox = Outbox(self._redis, self._shards, ids.new_incarnation())
+        self._leases = Leases(self._outbox, registry, self._shards)
         self._forwarder = Forwarder(
             self._outbox, self._leases, settings.forward_url, settings.forward_timeout_seconds, self._health
         )
@@ -86,7 +87,7 @@ class Comet:
                 self._health, ip, settings.metrics_port, "metrics_port (COMET_METRICS_PORT)"
             ):
                 await redis_client.check(self._redis, settings.redis_url)
-                await self._store.check_shards()
+                await self._shards.settle(self._redis)
                 await redis_client.look_at(self._redis, self._health)
                 await self._membership.join()
                 async with asyncio.TaskGroup() as tasks:
@@ -107,6 +108,7 @@ class Comet:
     def _works(self) -> list[Coroutine[None, None, None]]:
         return [
             self._own_sessions_tasks(),
+            self._shards.watch(self._redis),
             self._store.run(),
             self._pubsub.run(self._hub.on_pubsub, self._hub.check_soon),
             self._hub.run(),
@@ -158,7 +160,7 @@ class Comet:
         await self._leases.drain()
 
     async def _disconnect(self) -> None:
-        await self._outbox.close()
+        await self._outbox.aclose()
         await self._redis.aclose()
 
 

@@ -7,7 +7,7 @@ to have nothing new is begun, and it is given up when the batch in flight is don
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -17,6 +17,7 @@ from common.errors import reason_of
 from common.outbox import LEASE_MS, Outbox
 from common.redis_client import REDIS_FAULTS
 from common.registry import Registry
+from common.shards import Shards
 
 RENEW_S: Final = 1.0
 MARGIN_S: Final = 0.5  # before its end a lease is not begun to be used any more
@@ -27,7 +28,7 @@ log = logs.get()
 class Leases:
     """The shards this node may forward."""
 
-    def __init__(self, outbox: Outbox, registry: Registry, shards: int) -> None:
+    def __init__(self, outbox: Outbox, registry: Registry, shards: Shards) -> None:
         self._outbox = outbox
         self._registry = registry
         self._shards = shards
@@ -76,39 +77,39 @@ class Leases:
         self._draining = True
         try:
             async with self._turn:
-                for shard in list(self._until):
-                    await self._release(shard)
+                await self._release(list(self._until))
         except REDIS_FAULTS as e:  # then they run out by themselves
             log.warning("Leases could not be given up", error=reason_of(e))
 
     async def _balance(self) -> None:
         nodes = await self._registry.nodes()
-        share = -(-self._shards // max(1, sum(node.forwards for node in nodes.values())))
+        share = -(-self._shards.count // max(1, sum(node.forwards for node in nodes.values())))
         async with self._turn:
             await self._balance_to(share)
 
     async def _balance_to(self, share: int) -> None:
         self._leaving = set(list(self._until)[share:])  # others have come
-        for shard in self._leaving - self._in_use:
-            await self._release(shard)
-        await self._hold(list(self._until))
-        free = [shard for shard in range(self._shards) if shard not in self._until]
+        await self._release(list(self._leaving - self._in_use))
+        await self._hold(list(self._until), self._outbox.keep)
+        free = [shard for shard in range(self._shards.count) if shard not in self._until]
         while free and len(self._until) < share:
             tried = free[: share - len(self._until)]
             free = free[len(tried) :]
-            await self._hold(tried)
+            await self._hold(tried, self._outbox.hold)
         if self._until:
             self.gained.set()
 
-    async def _release(self, shard: int) -> None:
-        self._until.pop(shard, None)  # the forwarder may have learnt meanwhile that it is another's
-        await self._outbox.release(shard)
+    async def _release(self, shards: list[int]) -> None:
+        for shard in shards:
+            self._until.pop(shard, None)  # the forwarder may have learnt meanwhile that it is another's
+        if shards:
+            await self._outbox.release(*shards)
 
-    async def _hold(self, shards: list[int]) -> None:
+    async def _hold(self, shards: list[int], ask: Callable[..., Awaitable[list[int]]]) -> None:
         if self._draining or not shards:  # a round that drain() overtook must not take back what was given up
             return
         asked_at = time.monotonic()
-        ours = await self._outbox.hold(*shards)
+        ours = await ask(*shards)
         for shard in shards:
             if shard in ours:
                 self._until[shard] = asked_at + LEASE_MS / 1000

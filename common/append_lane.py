@@ -14,7 +14,7 @@ twice: the first answer.
 import asyncio
 import time
 from collections import deque
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any
 
 from prometheus_client import Counter, Gauge
@@ -27,6 +27,8 @@ from common.envelope import User
 from common.errors import Overloaded, Unavailable
 from common.metrics import Counts, Histograms
 from common.redis_client import AWAY, TIMEOUT_S, Connection, connection_of
+from common.scripts import calls
+from common.shards import Shards
 
 APPEND_SECONDS = Histograms(
     "chat_append_seconds",
@@ -68,11 +70,11 @@ class _Append:
 class AppendLane:
     """The appends of one store, in the order of the calls."""
 
-    def __init__(self, redis: Redis, limits: StoreLimits) -> None:
+    def __init__(self, redis: Redis, shards: Shards, limits: StoreLimits) -> None:
         self._redis = redis  # only makes the connection
         self._connections: list[Connection] = []  # made when they are needed, and anew whenever an answer is missing
         self._limits = limits
-        self._script = AppendScript(limits)
+        self._script = AppendScript(shards, limits)
         self._waiting: deque[_Append] = deque()
         self._in_flight: list[_Append] = []
         self._bytes = 0  # of what waits and of what is in flight
@@ -172,9 +174,7 @@ class AppendLane:
         return answers
 
     def _commands(self, strip: list[_Append]) -> list[tuple[Any, ...]]:
-        script = self._script
-        heads = chain([("EVAL", script.text, KEYS)], repeat(("EVALSHA", script.sha, KEYS)))
-        return [(*head, *append.arguments) for head, append in zip(heads, strip, strict=False)]
+        return calls(self._script.text, KEYS, (append.arguments for append in strip))
 
     async def _converse(self, pipelines: list[list[tuple[Any, ...]]]) -> list[list[Any]]:
         """Send each pipeline over a connection of its own, and return their answers."""

@@ -4,7 +4,6 @@ Owns what append.lua is told (its arguments, with the StoreLimits among them) an
 why nothing was stored). It promises that every append carries a ref: the sender's, or one of our own.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -15,6 +14,7 @@ from common import ids, keys
 from common.envelope import User
 from common.errors import Overloaded, Unavailable
 from common.scripts import room_script
+from common.shards import Shards
 
 KEYS: Final = 5  # so many of the arguments, the first, are keys
 APPEND_BYTES: Final = 512  # about what an append takes besides its messages
@@ -25,7 +25,6 @@ OWN_REF_SECONDS: Final = 30  # at least: our own refs guard our own retries, whi
 class StoreLimits:
     """How much of a log is kept, and for how long an append is tried."""
 
-    shards: int = 16
     max_messages: int = 10_000
     max_age_s: int = 604_800
     room_ttl_s: int = 604_800
@@ -54,9 +53,9 @@ class Appended:
 class AppendScript:
     """append.lua with the limits of this store."""
 
-    def __init__(self, limits: StoreLimits) -> None:
+    def __init__(self, shards: Shards, limits: StoreLimits) -> None:
         self.text = room_script("append.lua")
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()  # by which Redis knows it
+        self._shards = shards
         self._limits = limits
         self._refs = ids.Refs()
         self._own_ref_s = max(OWN_REF_SECONDS, int(limits.append_timeout_s * 2))
@@ -66,7 +65,7 @@ class AppendScript:
     ) -> tuple[tuple[Any, ...], int]:
         """Return the script's keys and values, in its order, and about how many bytes they take."""
         limits = self._limits
-        shard = ids.shard_of(room, limits.shards)
+        shard = self._shards.of(room)
         room_keys = keys.room_keys(shard, room)
         key_ref = ref if ref is not None else self._refs.new()
         arguments: list[Any] = [

@@ -53,8 +53,11 @@ class SharedSettings(BaseModel):
         10_000, ge=1000, description="after which a silent consumer is taken for dead"
     )
     kafka_heartbeat_interval_ms: int = Field(3000, ge=100, description="between a consumer's heartbeats")
-    shards: int = Field(
-        16, ge=1, le=1024, description="parts that the rooms are spread over; fixed once a Redis is in use"
+    shards: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="parts that the rooms are spread over; none: what this Redis was set up with, 64 if it is new",
     )
     room_ttl_seconds: int = Field(604_800, ge=60, description="a room without a message for so long is forgotten")
     room_max_messages: int = Field(10_000, ge=1, description="messages kept in a room's history, about")
@@ -199,8 +202,7 @@ def _parser(cls: type[SharedSettings]) -> argparse.ArgumentParser:
         group = shared if field in SharedSettings.model_fields else own
         default = spec.default.get_secret_value() if isinstance(spec.default, SecretStr) else spec.default
         shown = json.dumps(default) if isinstance(default, bool) else default
-        text = f"{spec.description} [{cls.env_name(field)}, default: {shown if shown != '' else 'none'}]".replace(
-            "%", "%%"
-        )
+        shown = "none" if shown in {"", None} else shown
+        text = f"{spec.description} [{cls.env_name(field)}, default: {shown}]".replace("%", "%%")
         group.add_argument(flag(field), dest=field, metavar="VALUE", help=text)
     return parser

@@ -46,6 +46,11 @@ def outbox(shard: int) -> str:
     return f"chat:{{{shard}}}:outbox"
 
 
+def shard_of_outbox(key: bytes) -> int:
+    """Return the shard whose outbox has this key."""
+    return int(key[key.index(b"{") + 1 : key.index(b"}")])
+
+
 def outbox_dead(shard: int) -> str:
     """Return the key of the stream that keeps what Logic refused."""
     return f"chat:{{{shard}}}:outbox:dead"

@@ -8,6 +8,7 @@ lost its lease while it was stopped removes nothing, whatever it still believes.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from redis.asyncio import Redis
@@ -15,6 +16,8 @@ from redis.exceptions import RedisError
 
 from common import keys
 from common.redis_client import TIMEOUT_S, Connection, connection_of
+from common.scripts import calls
+from common.shards import Shards
 
 LEASE_MS = 5000
 # A removal that is given up is mostly carried out all the same, and its batch posted again; so a disk that stalls for a
@@ -74,57 +77,57 @@ class Waiting:
 class Outbox:
     """The outboxes of all shards, as one node sees them."""
 
-    def __init__(self, redis: Redis, shards: int, token: str) -> None:
+    def __init__(self, redis: Redis, shards: Shards, token: str) -> None:
         self._redis = redis
         self._shards = shards
         self._token = token  # made for this life of the node: nobody else's lease carries it
-        self._connection: Connection | None = None  # of `read_heads` and `remove`, while neither uses it
-        self._release = redis.register_script(_RELEASE)
+        self._idle: list[Connection] = []  # as many as were ever in use at once
 
     async def hold(self, *shards: int) -> list[int]:
         """Take or keep the shards' leases for LEASE_MS, in one round trip and one fsync; return those that are ours."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for shard in shards:
-            pipeline.eval(_HOLD, 1, keys.lease(shard), self._token, LEASE_MS)
-        return [shard for shard, ours in zip(shards, await pipeline.execute(), strict=True) if ours]
+        answers = await self._ask(calls(_HOLD, 1, ((keys.lease(shard), self._token, LEASE_MS) for shard in shards)))
+        return [shard for shard, ours in zip(shards, answers, strict=True) if ours]
 
-    async def release(self, shard: int) -> None:
-        """Give the shard's lease up, if it is ours."""
-        await self._release(keys=[keys.lease(shard)], args=[self._token])
+    async def keep(self, *shards: int) -> list[int]:
+        """Renew leases that this node holds, at a third of the cost of `hold`; return those that are still ours.
+
+        If another node has taken a lease meanwhile, this extends that node's lease, once and at most by LEASE_MS.
+        """
+        answers = await self._ask([("GETEX", keys.lease(shard), "PX", LEASE_MS) for shard in shards])
+        return [shard for shard, holder in zip(shards, answers, strict=True) if holder == self._token.encode()]
+
+    async def release(self, *shards: int) -> None:
+        """Give up those of the shards' leases that are ours, in one round trip and one fsync."""
+        await self._ask(calls(_RELEASE, 1, ((keys.lease(shard), self._token) for shard in shards)))
 
     async def read_heads(self, shards: list[int], count: int, block_ms: int) -> list[Waiting]:
         """Return up to `count` oldest entries of each shard; where all are empty, wait `block_ms` for the first."""
-        shard_of = {keys.outbox(shard).encode(): shard for shard in shards}
-        read = ("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", *shard_of, *(["0-0"] * len(shards)))
+        streams = map(keys.outbox, shards)
+        read = ("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", *streams, *(["0-0"] * len(shards)))
         [found] = await self._ask([read], TIMEOUT_S + block_ms / 1000)
-        return [_waiting(shard_of[key], *entry) for key, entries in found or () for entry in entries]
+        return [_waiting(keys.shard_of_outbox(key), *entry) for key, entries in found or () for entry in entries]
 
     async def remove(self, outcomes: Mapping[int, Sequence[tuple[bytes, str]]]) -> list[int]:
         """Remove entries by shard, each with '' or why it is a dead letter; return shards whose lease is another's now.
 
         All shards share one round trip, and so one fsync.
         """
-        commands: list[tuple[Any, ...]] = []
-        for shard, entries in outcomes.items():
-            shard_keys = (keys.lease(shard), keys.outbox(shard), keys.outbox_dead(shard))
-            arguments = (value for entry in entries for value in entry)
-            commands.append(("EVAL", _REMOVE, len(shard_keys), *shard_keys, self._token, DEAD_LETTERS, *arguments))
-        answers = await self._ask(commands, REMOVE_TIMEOUT_S)
+        own = (self._token, DEAD_LETTERS)
+        each = [
+            (keys.lease(shard), keys.outbox(shard), keys.outbox_dead(shard), *own, *chain(*entries))
+            for shard, entries in outcomes.items()
+        ]
+        answers = await self._ask(calls(_REMOVE, 3, each), REMOVE_TIMEOUT_S)
         return [shard for shard, removed in zip(outcomes, answers, strict=True) if removed < 0]
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Hang up."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        while self._idle:
+            await self._idle.pop().disconnect(nowait=True)
 
-    async def _ask(self, commands: list[tuple[Any, ...]], timeout_s: float) -> list[Any]:
-        """Ask over a connection that is kept for it: a round of the forwarder takes Redis less time than redis-py."""
-        connection, self._connection = self._connection, None
-        if connection is not None and connection.lost:
-            await connection.disconnect(nowait=True)
-            connection = None
-        connection = connection or await connection_of(self._redis)
+    async def _ask(self, commands: list[tuple[Any, ...]], timeout_s: float = TIMEOUT_S) -> list[Any]:
+        """Ask over a connection that is kept for it: redis-py takes up to ten times longer for many short answers."""
+        connection = await self._connection()
         try:
             async with asyncio.timeout(timeout_s):
                 await connection.write_commands(commands)
@@ -132,24 +135,30 @@ class Outbox:
         except BaseException:
             await connection.disconnect(nowait=True)  # or what is still to come is taken for the next answer
             raise
-        await self.close()  # of another that was asked at the same time
-        self._connection = connection
+        self._idle.append(connection)
         for answer in answers:
             if isinstance(answer, RedisError):
                 raise answer
         return answers
 
+    async def _connection(self) -> Connection:
+        """Return an idle connection that is not lost, or a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.lost:
+                return connection
+            await connection.disconnect(nowait=True)
+        return await connection_of(self._redis)
+
     async def backlog(self) -> tuple[int, float]:
         """Return how many entries wait over all shards and the age of the oldest in seconds."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.time()
-        for shard in range(self._shards):
-            pipeline.xlen(keys.outbox(shard))
-            pipeline.xrange(keys.outbox(shard), count=1)
-        (seconds, micros), *rest = await pipeline.execute()
-        heads = [int(head[0][0].partition(b"-")[0]) for head in rest[1::2] if head]
-        oldest_ms = min(heads, default=None)
-        return sum(rest[::2]), max(0.0, seconds + micros / 1e6 - oldest_ms / 1000) if oldest_ms is not None else 0.0
+        shard_keys = [keys.outbox(shard) for shard in range(self._shards.count)]
+        (seconds, micros), *lengths = await self._ask([("TIME",), *(("XLEN", key) for key in shard_keys)])
+        filled = [key for key, length in zip(shard_keys, lengths, strict=True) if length]
+        heads = await self._ask([("XRANGE", key, "-", "+", "COUNT", 1) for key in filled]) if filled else []
+        born_ms = [int(head[0][0].partition(b"-")[0]) for head in heads if head]  # emptied meanwhile: has no head
+        now_s = int(seconds) + int(micros) / 1e6
+        return sum(lengths), max(0.0, now_s - min(born_ms) / 1000) if born_ms else 0.0
 
 
 def _waiting(shard: int, entry_id: bytes, fields: list[bytes]) -> Waiting:

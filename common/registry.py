@@ -12,7 +12,8 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from common import ids, keys
+from common import keys
+from common.shards import Shards
 
 LIFE_S = 10  # a node that did not renew for so long is presumed dead
 RENEW_S = 2
@@ -46,7 +47,7 @@ class Presence:
 class Registry:
     """All nodes' entries in Redis."""
 
-    def __init__(self, redis: Redis, shards: int) -> None:
+    def __init__(self, redis: Redis, shards: Shards) -> None:
         self._redis = redis
         self._shards = shards
 
@@ -101,7 +102,7 @@ class Registry:
         """Write which rooms the node serves (None: no longer) and how many sessions users have on it (0: none left)."""
         pipeline = self._redis.pipeline(transaction=False)
         for room, presence in rooms.items():
-            key = keys.room_keys(ids.shard_of(room, self._shards), room).nodes
+            key = keys.room_keys(self._shards.of(room), room).nodes
             if presence is None:
                 pipeline.hdel(key, incarnation)
             else:
@@ -134,7 +135,7 @@ class Registry:
         """Return for each room the incarnations that said to serve it; some may no longer live."""
         pipeline = self._redis.pipeline(transaction=False)
         for room in rooms:
-            pipeline.hkeys(keys.room_keys(ids.shard_of(room, self._shards), room).nodes)
+            pipeline.hkeys(keys.room_keys(self._shards.of(room), room).nodes)
         return [[name.decode() for name in names] for names in await pipeline.execute()]
 
     async def locate(self, users: list[str]) -> list[list[str]]:
@@ -148,7 +149,7 @@ class Registry:
         """Return who is in each room over all living nodes, but for the node `without` (which knows its own better)."""
         pipeline = self._redis.pipeline(transaction=False)
         for room in rooms:
-            pipeline.hgetall(keys.room_keys(ids.shard_of(room, self._shards), room).nodes)
+            pipeline.hgetall(keys.room_keys(self._shards.of(room), room).nodes)
         found: list[dict[bytes, bytes]] = await pipeline.execute()
         names = sorted({name.decode() for entry in found for name in entry})
         living = set(await self._living(names))
@@ -166,7 +167,7 @@ class Registry:
         pipeline = self._redis.pipeline(transaction=False)
         for room, entry in zip(rooms, found, strict=True):
             if left := [name for name in gone if name.encode() in entry]:
-                pipeline.hdel(keys.room_keys(ids.shard_of(room, self._shards), room).nodes, *left)
+                pipeline.hdel(keys.room_keys(self._shards.of(room), room).nodes, *left)
         await pipeline.execute()
 
     async def rooms(self, cursor: int, count: int) -> tuple[int, list[str]]:

@@ -10,12 +10,13 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from common import envelope, ids, keys, shards
+from common import envelope, keys
 from common.append_lane import AppendLane
 from common.append_script import Appended, StoreLimits
 from common.envelope import Burst, User
 from common.positions import Log, Position, parse_epochs
 from common.scripts import room_script
+from common.shards import Shards
 
 __all__ = ["PAGE_BYTES", "Appended", "Entry", "Read", "Store", "StoreLimits", "newest"]
 
@@ -58,23 +59,19 @@ class Read:
 class Store:
     """The rooms' logs."""
 
-    def __init__(self, redis: Redis, limits: StoreLimits) -> None:
+    def __init__(self, redis: Redis, shards: Shards, limits: StoreLimits) -> None:
         self._redis = redis
-        self._limits = limits
-        self._lane = AppendLane(redis, limits)
+        self._shards = shards
+        self._lane = AppendLane(redis, shards, limits)
         self._read = redis.register_script(room_script("read.lua"))
 
     def shard_of(self, room: str) -> int:
         """Return the shard that holds the room."""
-        return ids.shard_of(room, self._limits.shards)
+        return self._shards.of(room)
 
     def keys_of(self, room: str) -> keys.RoomKeys:
         """Return the room's keys."""
         return keys.room_keys(self.shard_of(room), room)
-
-    async def check_shards(self) -> None:
-        """Settle how many shards this Redis has; raise StartupError if it was set up with another number."""
-        await shards.check(self._redis, self._limits.shards)
 
     # -- append ------------------------------------------------------------------------------------------------------
 

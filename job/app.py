@@ -14,6 +14,7 @@ from typing import Final
 from common import lifecycle, logs, redis_client
 from common.health import Health, serve_health
 from common.registry import Registry
+from common.shards import Shards
 from job import kafka, kafka_topics, startup
 from job.comet_client import CometClient
 from job.config import JobSettings
@@ -60,6 +61,7 @@ class Job:
         self._settings = settings
         self._health = health
         self._redis = redis
+        self._shards = Shards(settings.shards)
         self._consumers: list[Consumer] = []
         self._consuming: list[asyncio.Task[None]] = []
 
@@ -67,7 +69,7 @@ class Job:
         """Wait for Redis and Kafka, then consume until cancelled. Raises StartupError."""
         self._health.bad("redis", "not connected yet")
         self._health.bad("kafka", "not connected yet")
-        await startup.wait_for_redis(self._redis, self._settings, self._health)
+        await startup.wait_for_redis(self._redis, self._shards, self._settings, self._health)
         await startup.wait_for_topic(self._settings, self._health)
         async with asyncio.TaskGroup() as tasks:
             await self._start(tasks)
@@ -84,13 +86,14 @@ class Job:
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         settings, health = self._settings, self._health
-        registry = Registry(self._redis, settings.shards)
+        registry = Registry(self._redis, self._shards)
         fleet = Fleet(tasks, CometClient, settings.addresses, settings.push_deadline_seconds)
         directory = Directory(registry, fleet, health)
         dispatcher = Dispatcher(Locator(registry, directory, fleet), fleet)
         dead_letters = DeadLetters(settings.kafka_topic, partial(kafka_topics.writer, settings), health)
         join = partial(kafka.member, settings)
         await directory.refresh()
+        tasks.create_task(self._shards.watch(self._redis))
         tasks.create_task(directory.run())
         tasks.create_task(dead_letters.run())
         self._consumers = [

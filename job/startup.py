@@ -7,10 +7,11 @@ or has another number of partitions than this Job was told.
 import time
 from typing import Final
 
-from common import logs, redis_client, shards
+from common import logs, redis_client
 from common.backoff import Backoff
 from common.errors import StartupError, Unavailable, reason_of
 from common.health import Health
+from common.shards import Shards
 from job import kafka_topics
 from job.config import JobSettings
 
@@ -20,14 +21,16 @@ _CAP_S: Final = 3.0
 log = logs.get()
 
 
-async def wait_for_redis(redis: redis_client.RedisClient, settings: JobSettings, health: Health) -> None:
+async def wait_for_redis(
+    redis: redis_client.RedisClient, shards: Shards, settings: JobSettings, health: Health
+) -> None:
     """Return when Redis answers and is one that we can use. Raises StartupError."""
     backoff = Backoff(_FIRST_S, _CAP_S)
     while True:
         try:
             await redis.ping()
             await redis_client.check(redis, settings.redis_url)
-            await shards.check(redis, settings.shards)
+            await shards.settle(redis)
         except redis_client.REDIS_FAULTS as e:
             _note(health, "redis", e)
         except StartupError as e:

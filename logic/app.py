@@ -15,6 +15,7 @@ from aiohttp import web
 from common import health, lifecycle, logs, redis_client
 from common.health import Health
 from common.registry import Registry
+from common.shards import Shards
 from common.store import Store, StoreLimits
 from logic import answers
 from logic.api import Api
@@ -47,17 +48,19 @@ async def serve(settings: LogicSettings, stop: lifecycle.StopRequest) -> None:
         state = Health()
         redis = redis_client.connect(settings.redis_url)
         stack.push_async_callback(redis.aclose)
-        store = Store(redis, _limits(settings))
+        shards = Shards(settings.shards)
+        store = Store(redis, shards, _limits(settings))
         producer = Producer(Kafka(settings, state), settings)
-        watch = RedisWatch(redis, settings, state)
+        watch = RedisWatch(redis, shards, settings, state)
         api = Api(
             Service(store, producer, watch, settings),
-            Lookups(store, Registry(redis, settings.shards)),
+            Lookups(store, Registry(redis, shards)),
             settings,
             metadata.version(DISTRIBUTION),
         )
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part.run()) for part in (store, producer, watch)]
+            works = (store.run(), producer.run(), watch.run(), shards.watch(redis))
+            tasks = [group.create_task(work) for work in works]
             await _serve_http(api, state, settings, stop)
             await _drain(store, producer)
             for task in tasks:
@@ -93,7 +96,6 @@ async def _drain(store: Store, producer: Producer) -> None:
 
 def _limits(settings: LogicSettings) -> StoreLimits:
     return StoreLimits(
-        shards=settings.shards,
         max_messages=settings.room_max_messages,
         max_age_s=settings.room_max_age_seconds,
         room_ttl_s=settings.room_ttl_seconds,

@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from common import logs, redis_client, shards
+from common import logs, redis_client
 from common.errors import StartupError, Unavailable, reason_of
 from common.health import Health
+from common.shards import Shards
 from logic.config import LogicSettings
 from logic.metrics import REDIS_MEMORY, REDIS_MEMORY_LIMIT, REDIS_UP, REDIS_WEAK
 
@@ -24,8 +25,11 @@ log = logs.get()
 class RedisWatch:
     """Redis as Logic sees it: there or away."""
 
-    def __init__(self, redis: redis_client.RedisClient, settings: LogicSettings, health: Health) -> None:
+    def __init__(
+        self, redis: redis_client.RedisClient, shards: Shards, settings: LogicSettings, health: Health
+    ) -> None:
         self._redis = redis
+        self._shards = shards
         self._settings = settings
         self._health = health
         self._checked = False  # this Redis is the right one
@@ -57,7 +61,7 @@ class RedisWatch:
         await self._redis.ping()  # an error while it still loads its files, which INFO is not
         if not self._checked:
             await redis_client.check(self._redis, self._settings.redis_url)
-            await shards.check(self._redis, self._settings.shards)
+            await self._shards.settle(self._redis)
             self._checked = True
         state = await redis_client.look_at(self._redis, self._health)
         REDIS_MEMORY.set(state.memory_bytes)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import orjson
@@ -16,11 +16,11 @@ from chatroom_client import ChatClient
 from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox
+from common.shards import Shards, stored
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import PARTITIONS
 from testbed.stack import Stack
 
-SHARDS: Final = 16
 SETTLE_S: Final = 60.0
 LOOK_S: Final = 0.1
 
@@ -28,8 +28,10 @@ LOOK_S: Final = 0.1
 async def settled(pipeline: Stack, timeout_s: float = SETTLE_S) -> None:
     """Wait until the outbox is empty and Job has finished all of the topic. Raises StartupError if that takes long."""
     deadline = time.monotonic() + timeout_s
-    async with _redis(pipeline) as redis:
-        outbox = Outbox(redis, SHARDS, "bench")
+    async with (
+        _redis(pipeline) as redis,
+        aclosing(Outbox(redis, Shards(await stored(redis)), "bench")) as outbox,
+    ):
         while time.monotonic() < deadline:
             waiting, _ = await outbox.backlog()
             of_job = await asyncio.to_thread(pipeline.jobs[0].samples)

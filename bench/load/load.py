@@ -7,7 +7,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from bench.report.measures import cpu_seconds
 from common import redis_client
 from common.errors import StartupError
 from common.outbox import Outbox
+from common.shards import Shards, stored
 from testbed.bed import TestBed
 from testbed.stack import Stack
 
@@ -26,7 +27,6 @@ BEGIN_S: Final = 0.3  # until the order is with the load
 LOOK_S: Final = 0.5
 DRAIN_S: Final = 10.0
 TRIES: Final = 3
-SHARDS: Final = 16
 PROCESSES: Final = ("comet", "logic", "job", "redis", "kafka", "load")  # those of one node, as columns
 
 
@@ -77,12 +77,10 @@ class Outcome:
 class Load:
     """Clients that are connected, and the pipeline that they load."""
 
-    def __init__(self, pipeline: Stack, clients: Piped) -> None:
+    def __init__(self, pipeline: Stack, clients: Piped, outbox: Outbox) -> None:
         self._pipeline = pipeline
         self._clients = clients
-        redis = redis_client.connect(pipeline.redis_url)
-        self._redis = redis
-        self._outbox = Outbox(redis, SHARDS, "bench")
+        self._outbox = outbox
 
     async def run(
         self, rate: float, seconds: float, warm_s: float, measure_from: Callable[[float], None] = lambda _moment_s: None
@@ -119,10 +117,6 @@ class Load:
         """Return what all clients saw since they came, for the ledger."""
         return await self._clients.ask()
 
-    async def close(self) -> None:
-        """Let Redis go."""
-        await self._redis.aclose()
-
     def _cpu(self) -> dict[str, float]:
         pids = {**self._pipeline.pids(), "load": self._clients.pid, "bench": os.getpid()}
         return {name: cpu_seconds(pid) for name, pid in pids.items()}
@@ -147,11 +141,11 @@ async def load(bed: TestBed, pipeline: Stack, plan: TrafficPlan) -> AsyncIterato
     """Connect the clients. Raises Died when they can't."""
     async with piped(bed.guard, "traffic") as clients:
         await clients.ask(**asdict(plan))
-        found = Load(pipeline, clients)
-        try:
-            yield found
-        finally:
-            await found.close()
+        async with (
+            redis_client.connect(pipeline.redis_url) as redis,
+            aclosing(Outbox(redis, Shards(await stored(redis)), "bench")) as outbox,
+        ):
+            yield Load(pipeline, clients, outbox)
 
 
 def _busy() -> float:

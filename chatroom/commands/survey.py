@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -17,6 +18,7 @@ from common.errors import SettingError, reason_of
 from common.outbox import Outbox
 from common.redis_client import REDIS_FAULTS, connect
 from common.registry import Node, Registry
+from common.shards import Shards, stored
 
 T = TypeVar("T")
 ROOMS_AT_ONCE: Final = 1000
@@ -98,12 +100,13 @@ async def _kept(url: str) -> Kept:
     """Look into Redis. Raises NoAnswer."""
     try:
         async with connect(url, timeout_s=ASK_TIMEOUT_S) as redis:
-            shards = int(await redis.get(keys.SHARDS) or 0)  # none: no service ever used this Redis
+            shards = Shards(await stored(redis))
             registry = Registry(redis, shards)
             nodes = sorted((await registry.nodes()).values(), key=lambda node: node.grpc)
-            waiting, oldest_s = await Outbox(redis, shards, "").backlog()
+            async with aclosing(Outbox(redis, shards, "")) as outbox:
+                waiting, oldest_s = await outbox.backlog()
             pipeline = redis.pipeline(transaction=False)
-            for shard in range(shards):
+            for shard in range(shards.count):
                 pipeline.xlen(keys.outbox_dead(shard))
             return Kept(nodes, await _rooms(registry), waiting, oldest_s, sum(await pipeline.execute()))
     except SettingError as e:

@@ -80,7 +80,6 @@ class Cluster:
         *,
         nodes: int = 3,
         jobs: int = 2,
-        shards: int = 16,
         mutant: str = "",
         environ: Mapping[str, str] | None = None,
     ) -> None:
@@ -103,7 +102,7 @@ class Cluster:
             topic=TOPIC,
             comets=nodes,
             jobs=jobs,
-            settings={**_SETTINGS, "CHAT_SHARDS": str(shards), **(environ or {})},
+            settings={**_SETTINGS, **(environ or {})},
             line=self._line,
             runner=["tests.chaos.mutants", mutant] if mutant else [],
         )

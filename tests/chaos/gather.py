@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from common import keys
 from common.redis_client import REDIS_FAULTS, connect
+from common.shards import stored
 from protos.job_pb2 import PushMsg
 from testbed.apache_kafka import POM
 from tests.chaos.evidence import Evidence, Produced
@@ -30,13 +31,13 @@ PACKAGES: Final = ("websockets", "redis", "aiokafka", "grpcio", "aiohttp", "uvlo
 
 
 async def wait_drained(  # noqa: PLR0913 - where everything is
-    redis_port: int, brokers: str, run: Evidence, *, group: str, topic: str, shards: int = 16, timeout_s: float = 60.0
+    redis_port: int, brokers: str, run: Evidence, *, group: str, topic: str, timeout_s: float = 60.0
 ) -> None:
     """Wait until the outbox is empty and the group has committed all of the topic; what isn't by then is unexpected."""
     deadline, left = time.monotonic() + timeout_s, "never looked"
     while time.monotonic() < deadline:
         try:
-            left = await _outbox(redis_port, shards) or await _lag(brokers, group, topic)
+            left = await _outbox(redis_port) or await _lag(brokers, group, topic)
         except (KafkaError, *REDIS_FAULTS) as e:
             left = f"{type(e).__name__} {e}"
         if not left:
@@ -45,11 +46,11 @@ async def wait_drained(  # noqa: PLR0913 - where everything is
     run.unexpected.append(f"not drained within {timeout_s:.0f} s: {left}")
 
 
-async def _outbox(redis_port: int, shards: int) -> str:
+async def _outbox(redis_port: int) -> str:
     """Say what still waits in the outbox, "" if nothing."""
     redis = connect(f"redis://127.0.0.1:{redis_port}/0")
     try:
-        lengths = [await redis.xlen(keys.outbox(shard)) for shard in range(shards)]
+        lengths = [await redis.xlen(keys.outbox(shard)) for shard in range(await stored(redis))]
     finally:
         await redis.aclose()
     return f"{sum(lengths)} entries in the outbox" if sum(lengths) else ""

@@ -9,8 +9,9 @@ import orjson
 from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 
-from common import ids, keys, redis_client
+from common import keys, redis_client
 from common.backoff import Backoff
+from common.shards import Shards, stored
 from tests.chaos.evidence import Evidence, Stored
 
 PAGE: Final = 100  # Comet gives no more at once
@@ -20,7 +21,7 @@ TRIES: Final = 10
 RETRIABLE: Final = frozenset(("unavailable", "overloaded", "rate_limited"))
 
 
-async def read_history(redis_port: int, ws_url: str, rooms: Sequence[str], run: Evidence, *, shards: int = 16) -> None:
+async def read_history(redis_port: int, ws_url: str, rooms: Sequence[str], run: Evidence) -> None:
     """Note what each room's history shows, and the outbox's dead letters. Raises OSError, TimeoutError, RedisError.
 
     `ws_url` is a Comet's, `ws://host:port/`. A frame does not tell each message's own epoch, so that is Redis's word;
@@ -28,15 +29,16 @@ async def read_history(redis_port: int, ws_url: str, rooms: Sequence[str], run: 
     """
     redis = redis_client.connect(f"redis://127.0.0.1:{redis_port}/0")
     try:
+        shards = Shards(await stored(redis))
         async with connect(f"{ws_url}?rooms=", max_size=None, open_timeout=ANSWER_TIMEOUT_S) as client:
             for room in rooms:
                 shown = await _shown(client, room)
-                logged = await _logged(redis, keys.room_keys(ids.shard_of(room, shards), room).stream)
+                logged = await _logged(redis, keys.room_keys(shards.of(room), room).stream)
                 run.stored[room] = [
                     Stored(one["seq"], logged.get(one["id"], (0, 0))[1], one["id"], one["content"]) for one in shown
                 ]
                 _compare(room, run, logged)
-        for shard in range(shards):
+        for shard in range(shards.count):
             run.dead_letters += await redis.xlen(keys.outbox_dead(shard))
     finally:
         await redis.aclose()

@@ -5,7 +5,6 @@ Nothing of this is in the services themselves.
 """
 
 import asyncio
-import hashlib
 import random
 import sys
 import time
@@ -109,7 +108,6 @@ def publish_outside_the_script() -> None:
             init(self, *parts)
             assert line in self.text
             self.text = self.text.replace(line, "1")
-            self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
         return mutant
 
@@ -155,8 +153,8 @@ def stale_forwarder() -> None:
     ever: set[int] = set()
 
     def make_hold(hold: Any) -> Any:
-        async def mutant(self: Leases, shards: list[int]) -> None:
-            await hold(self, shards)
+        async def mutant(self: Leases, shards: list[int], ask: Any) -> None:
+            await hold(self, shards, ask)
             ever.update(self._until)
 
         return mutant

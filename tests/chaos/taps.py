@@ -23,6 +23,7 @@ from common.backoff import Backoff
 from common.envelope import parse_burst
 from common.redis_client import REDIS_FAULTS
 from common.registry import Node, Presence, Registry
+from common.shards import Shards
 from protos import comet_pb2, comet_pb2_grpc
 from protos.protocol_pb2 import Proto
 from testbed.ports import free_port
@@ -126,9 +127,10 @@ class PubSubTap:
 class PushTap(comet_pb2_grpc.CometServicer):
     """A node that says to serve all rooms and notes what Job pushes; `async with` returns when it is registered."""
 
-    def __init__(self, redis_port: int, rooms: Sequence[str], run: Evidence, *, shards: int = 16) -> None:
+    def __init__(self, redis_port: int, rooms: Sequence[str], run: Evidence) -> None:
         self._redis = redis_client.connect(f"redis://127.0.0.1:{redis_port}/0")
-        self._registry = Registry(self._redis, shards)
+        self._shards = Shards()
+        self._registry = Registry(self._redis, self._shards)
         self._serves = dict.fromkeys(rooms, Presence(0, []))
         self._run = run
         self._node = Node(f"push-tap-{uuid.uuid4().hex}", f"127.0.0.1:{free_port()}", forwards=False)
@@ -144,6 +146,7 @@ class PushTap(comet_pb2_grpc.CometServicer):
         comet_pb2_grpc.add_CometServicer_to_server(self, self._server)
         self._server.add_insecure_port(self._node.grpc)
         await self._server.start()
+        await self._shards.settle(self._redis)
         await self._registry.renew(self._node, first=True)
         await self._redis.persist(keys.node(self._node.incarnation))  # it never lapses, however long Redis is frozen
         await self._renew()

@@ -8,10 +8,18 @@ import re
 import socket
 import urllib.request
 
+import redis
+
+from chatroom.up.guard import Guard
+from common import keys
+from common.shards import Shards
 from testbed.chatroom_up import ChatroomUp
+from testbed.redis_server import RedisServer
 from tests.conftest import StackMaker
 from tests.support import loops
+from tests.support.logic_node import backend_send
 from tests.support.loops import wait_gone
+from tests.support.metrics import sample
 from tests.support.promtool import needs_prometheus
 
 SERVICES = ("comet", "logic", "job")
@@ -64,6 +72,29 @@ def test_ctrl_c_leaves_nothing_behind(make_stack: StackMaker) -> None:
         stack.wait_for_line(rf"up +\| {name} ended with exit code 0")
     assert "Traceback" not in "\n".join(stack.lines)
     wait_gone(pids)
+
+
+def test_a_folder_made_with_other_shards_keeps_them_and_a_new_one_has_64(guard: Guard, make_stack: StackMaker) -> None:
+    """Nothing has to be set: all three services adopt what the embedded Redis keeps, history is found and forwarded."""
+    old, new = make_stack(start=False), make_stack()
+    with RedisServer(guard, old.directory / "redis") as server, server.client() as before:
+        before.set(keys.SHARDS, 16)
+        server.stop()
+    old.start()
+    for stack, count in ((old, 16), (new, 64)):
+        send(stack, "hello")
+        with redis.Redis.from_url(stack.redis_url) as client:
+            assert client.get(keys.SHARDS) == str(count).encode()
+            assert client.xlen(keys.room_keys(Shards(count).of("room_001"), "room_001").stream) == 1
+        assert sample(stack.metrics_url(), "comet_outbox_leases") == count
+
+
+def send(stack: ChatroomUp, content: str) -> None:
+    """Send a message as a backend does, which Logic stores, Kafka keeps and Job pushes."""
+    body = json.dumps(backend_send("room_001", content)).encode()
+    request = urllib.request.Request(f"{stack.logic_url}/logic/send", body, method="POST")  # noqa: S310 - our own http URL
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
+        assert answer.status == 200
 
 
 def test_what_is_killed_is_ready_again(make_stack: StackMaker) -> None:

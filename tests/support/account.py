@@ -13,6 +13,7 @@ import psutil
 
 from tests.support.readings import Reading
 from tests.support.scene import EMPTY, MEMBERS, ROOM, SLOW, STUCK, Scene
+from tests.support.shards import SHARDS
 
 # Messages for a Comet that is frozen: pushed, or past its life abandoned; delivered by whichever path is first.
 FROZEN = 20
@@ -171,7 +172,7 @@ def _comet(a: Account, comet: str) -> dict[str, Shown]:
         },
         "Comet: holes": {"repaired": BY_CHANCE, "told": 0, "PubSub lost": a.did("cut")},
         "Comet: appends that wait": {comet: 0},
-        "Comet: outbox leases": {comet: 16},
+        "Comet: outbox leases": {comet: SHARDS.count},
         "Comet: dead letters": {comet: a.did("bad")},
     }
 

@@ -40,11 +40,17 @@ class FakeOutbox:
         await self._answer()
         return [shard for shard in shards if self.holders.setdefault(shard, self.node) == self.node]
 
-    async def release(self, shard: int) -> None:
+    async def keep(self, *shards: int) -> list[int]:
+        """As Outbox.keep, but that nothing runs out."""
+        await self._answer()
+        return [shard for shard in shards if self.holders.get(shard) == self.node]
+
+    async def release(self, *shards: int) -> None:
         """As Outbox.release."""
         await self._answer()
-        if self.holders.get(shard) == self.node:
-            del self.holders[shard]
+        for shard in shards:
+            if self.holders.get(shard) == self.node:
+                del self.holders[shard]
 
     async def read_heads(self, shards: list[int], count: int, _block_ms: int) -> list[Waiting]:
         """As Outbox.read_heads, but that it does not wait."""

@@ -11,7 +11,7 @@ import aiohttp
 from redis.asyncio import Redis
 
 from chatroom.up.guard import Guard
-from common import ids, keys
+from common import keys
 from testbed.chatroom_up import ChatroomUp
 from testbed.prometheus import Prometheus
 from testbed.raw_client import RawClient, raw_clients
@@ -21,6 +21,7 @@ from tests.support.frozen import frozen
 from tests.support.logic_gate import BAD, LogicGate
 from tests.support.metrics import asample, until_sample
 from tests.support.readings import Reading
+from tests.support.shards import SHARDS
 
 ROOM, EMPTY, SLOW = "chat", "empty", "slow"
 MEMBERS, STUCK = 3, 2
@@ -128,7 +129,7 @@ class Scene:
 
     async def cut_pubsub(self) -> None:
         """Kill Comet's PubSub connection and wait until there is another."""
-        url, channel = urls_of(self.stack)["comet"], keys.room_keys(ids.shard_of(ROOM, 16), ROOM).channel
+        url, channel = urls_of(self.stack)["comet"], keys.room_keys(SHARDS.of(ROOM), ROOM).channel
         lost = await asample(url, "comet_pubsub_lost_total")
         self.did["cut"] += int(await self.redis.client_kill_filter(_type="pubsub"))
         await until_sample(url, "comet_pubsub_lost_total", lost + 1)

@@ -38,7 +38,7 @@ def _part(title: str, cls: type[SharedSettings], fields: list[str]) -> str:
 
 def _shown(default: object) -> str:
     value = default.get_secret_value() if isinstance(default, SecretStr) else default
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value != "" else "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value not in {"", None} else "none"
 
 
 def page() -> str:

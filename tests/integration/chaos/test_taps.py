@@ -22,6 +22,7 @@ from tests.support import comet_node
 from tests.support.comet_node import Client
 from tests.support.eventually import eventually
 from tests.support.open_store import open_store
+from tests.support.shards import SHARDS
 
 FRAME = '{"type":"serverMessages","payload":{"roomId":"r","epoch":7,"messages":[%s]}}'
 
@@ -72,7 +73,7 @@ async def test_the_push_tap_lives_in_the_registry_without_renewing(own_redis: Re
     """So that a frozen Redis does not make it seem dead; and no outbox waits for it."""
     async with PushTap(own_redis.port, ["a", "b"], fresh()):
         async with aclosing(redis_client.connect(own_redis.url)) as redis:
-            registry = Registry(redis, 16)
+            registry = Registry(redis, SHARDS)
             [node] = (await registry.nodes()).values()
             assert not node.forwards
             assert await redis.ttl(keys.node(node.incarnation)) == -1
@@ -80,11 +81,11 @@ async def test_the_push_tap_lives_in_the_registry_without_renewing(own_redis: Re
         await asyncio.to_thread(own_redis.kill)
         await asyncio.to_thread(own_redis.start)
         async with aclosing(redis_client.connect(own_redis.url)) as redis:
-            registry = Registry(redis, 16)
+            registry = Registry(redis, SHARDS)
             await redis.zadd(keys.NODES, {node.incarnation: time.time() - LIFE_S * 5})  # soon to be swept away
             await eventually(lambda: _is_fresh(registry, redis, node.incarnation))
     async with aclosing(redis_client.connect(own_redis.url)) as redis:
-        assert await Registry(redis, 16).nodes() == {}
+        assert await Registry(redis, SHARDS).nodes() == {}
 
 
 async def _is_fresh(registry: Registry, redis: Redis, incarnation: str) -> bool:
@@ -100,7 +101,7 @@ async def test_the_push_tap_notes_all_that_job_pushes(own_redis: RedisServer) ->
     ]
     async with PushTap(own_redis.port, ["r"], run):
         async with aclosing(redis_client.connect(own_redis.url)) as redis:
-            [node] = (await Registry(redis, 16).nodes()).values()
+            [node] = (await Registry(redis, SHARDS).nodes()).values()
         async with aio.insecure_channel(node.grpc) as channel:
             stub: comet_pb2_grpc.CometAsyncStub = comet_pb2_grpc.CometStub(channel)
             more = [comet_pb2.BroadcastRoomReq(room_id="s", proto=protos[3])]

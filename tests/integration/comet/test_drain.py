@@ -17,6 +17,7 @@ from testbed.service import CometProgram
 from tests.support.eventually import eventually
 from tests.support.frozen import frozen
 from tests.support.logic_standin import LogicStandin, serving
+from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -59,8 +60,8 @@ async def test_it_leaves_in_order(guard: Guard, tmp_path: Path, redis_url: str) 
         raw_clients(program.port, CLIENTS, f"rooms={ROOM}") as clients,
         Redis.from_url(redis_url, protocol=2) as redis,
     ):
-        registry = Registry(redis, 16)
-        leases = [keys.lease(shard) for shard in range(16)]
+        registry = Registry(redis, SHARDS)
+        leases = [keys.lease(shard) for shard in range(SHARDS.count)]
 
         async def forwards() -> bool:
             return await redis.exists(*leases) == len(leases)

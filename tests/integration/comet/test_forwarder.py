@@ -8,12 +8,13 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from common import ids, keys
+from common import keys
 from testbed.redis_server import RedisServer
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
 from tests.support.logic_standin import Answer, LogicStandin, Sends, all_well, serving, statuses
 from tests.support.metrics import asample
+from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -47,7 +48,7 @@ async def say(client: Client, *contents: str, room: str = ROOM) -> dict[str, Any
 
 async def waiting(redis: Redis) -> int:
     """Return how many entries all outboxes hold."""
-    return sum([await redis.xlen(keys.outbox(shard)) for shard in range(16)])
+    return sum([await redis.xlen(keys.outbox(shard)) for shard in range(SHARDS.count)])
 
 
 async def emptied(redis: Redis) -> None:
@@ -169,7 +170,7 @@ async def test_what_logic_refuses_is_parked_and_the_rest_goes_on(
             await say(alice, content)
         await emptied(redis)
         assert logic.contents(ROOM) == ["one", "two"]
-        entries: Any = await redis.xrange(keys.outbox_dead(ids.shard_of(ROOM, 16)))
+        entries: Any = await redis.xrange(keys.outbox_dead(SHARDS.of(ROOM)))
         [(_, fields)] = entries
         assert (fields[b"room"], fields[b"reason"]) == (ROOM.encode(), b"content is bad")
         assert b'"content":"bad"' in fields[b"messages"]
@@ -186,10 +187,10 @@ async def test_two_nodes_share_the_outboxes_and_one_takes_over(
         await leaving.start()
 
         async def shared() -> bool:
-            holders = await redis.mget([keys.lease(shard) for shard in range(16)])
-            return None not in holders and {holders.count(one) for one in holders} == {8}
+            holders = await redis.mget([keys.lease(shard) for shard in range(SHARDS.count)])
+            return None not in holders and {holders.count(one) for one in holders} == {SHARDS.count // 2}
 
-        await eventually(shared, "each node holds eight leases")
+        await eventually(shared, "each node holds half of the leases")
         async with staying.client(rooms="") as alice:
             for room in rooms:
                 await say(alice, "one", room=room)
@@ -218,7 +219,7 @@ async def test_a_dead_nodes_shards_are_taken_over_when_its_leases_run_out(
         await dying.kill()
     logic.answer = all_well
     async with running(redis_url, forward_url=logic.url):
-        await redis.delete(*[keys.lease(shard) for shard in range(16)])  # they run out
+        await redis.delete(*[keys.lease(shard) for shard in range(SHARDS.count)])  # they run out
         await emptied(redis)
     assert logic.seqs(ROOM) == [1, 2, 3]
 
@@ -229,11 +230,11 @@ async def test_a_node_that_lost_its_lease_removes_nothing(redis_url: str, redis:
         logic.open.clear()
         await say(alice, "one")
         await eventually(lambda: len(logic.batches) == 1)
-        lease = keys.lease(ids.shard_of(ROOM, 16))
+        lease = keys.lease(SHARDS.of(ROOM))
         await redis.set(lease, "another node", px=1000)
         logic.open.set()
         await eventually(lambda: logic.seqs(ROOM) == [1])
-        assert await redis.xlen(keys.outbox(ids.shard_of(ROOM, 16))) == 1
+        assert await redis.xlen(keys.outbox(SHARDS.of(ROOM))) == 1
         await emptied(redis)
         assert logic.seqs(ROOM) == [1, 1]
 

@@ -6,17 +6,18 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from common import ids, keys
+from common import keys
 from common.positions import Position
 from testbed.redis_server import RedisServer
 from tests.support import aof
 from tests.support.comet_node import running
 from tests.support.room_client import RoomClient
+from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 ROOM = "room_1"
-KEYS = keys.room_keys(ids.shard_of(ROOM, 16), ROOM)
+KEYS = keys.room_keys(SHARDS.of(ROOM), ROOM)
 STORED, LOST, SENT = 1200, 500, 500
 KEPT = STORED - LOST
 FAST: dict[str, Any] = {"rate_messages_per_second": 1e6, "rate_burst_messages": 100_000, "append_timeout_seconds": 20}

@@ -9,11 +9,12 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from common import ids, keys
+from common import keys
 from common.registry import Registry
 from testbed.redis_server import RedisServer
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
+from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -72,7 +73,7 @@ async def test_presence_is_put_together_over_nodes(redis_url: str) -> None:
             await eventually(both)
             await two.kill()
             async with Redis.from_url(redis_url, protocol=2) as redis:
-                for name in await Registry(redis, 16).nodes():
+                for name in await Registry(redis, SHARDS).nodes():
                     if name != alice.frames("hello")[0]["node"]:
                         await redis.delete(keys.node(name))  # its life runs out
             await eventually(alone)
@@ -81,7 +82,7 @@ async def test_presence_is_put_together_over_nodes(redis_url: str) -> None:
 async def test_rooms_and_users_are_registered_where_they_are(redis_url: str, node: CometNode) -> None:
     """So that Job finds them; gone when they go, the node too when it stops."""
     async with Redis.from_url(redis_url, protocol=2) as redis:
-        registry = Registry(redis, 16)
+        registry = Registry(redis, SHARDS)
         async with node.client(uid="alice", rooms="a,b") as alice:
             name = alice.frames("hello")[0]["node"]
 
@@ -104,7 +105,7 @@ async def test_rooms_and_users_are_registered_where_they_are(redis_url: str, nod
 async def test_a_node_presumed_dead_goes_on_under_another_name(redis_url: str, node: CometNode) -> None:
     """Its life ran out while it was stopped: it registers anew with all it serves; clients notice nothing."""
     async with Redis.from_url(redis_url, protocol=2) as redis, node.client(uid="alice", rooms=ROOM) as alice:
-        registry = Registry(redis, 16)
+        registry = Registry(redis, SHARDS)
         name = alice.frames("hello")[0]["node"]
         await redis.delete(keys.node(name))
 
@@ -152,7 +153,7 @@ async def test_what_somebody_else_publishes_in_a_room_is_passed_over(redis_url: 
     """It is counted, and chat goes on."""
     async with Redis.from_url(redis_url, protocol=2) as redis, node.client(rooms=ROOM) as alice:
         before = total("comet_foreign_publishes_total")
-        channel = keys.room_keys(ids.shard_of(ROOM, 16), ROOM).channel
+        channel = keys.room_keys(SHARDS.of(ROOM), ROOM).channel
         for nonsense in (b"hello", b"", b"1 2\n{}", b"a b c\n{}"):
             await redis.publish(channel, nonsense)
         await alice.send(ROOM, "still here")
@@ -252,8 +253,8 @@ async def test_a_full_redis_refuses_senders_and_recovers(own_redis: RedisServer)
 async def test_a_full_redis_takes_no_node_for_dead(own_redis: RedisServer) -> None:
     """Its life is prolonged all the same, so Job still finds it."""
     async with running(own_redis.url), Redis.from_url(own_redis.url, protocol=2) as redis:
-        await eventually(Registry(redis, 16).nodes)
-        [name] = await Registry(redis, 16).nodes()
+        await eventually(Registry(redis, SHARDS).nodes)
+        [name] = await Registry(redis, SHARDS).nodes()
         await redis.config_set("maxmemory", "100kb")
         await redis.expire(keys.node(name), 5)
 
@@ -261,4 +262,4 @@ async def test_a_full_redis_takes_no_node_for_dead(own_redis: RedisServer) -> No
             return int(await redis.ttl(keys.node(name))) > 5
 
         await eventually(prolonged)
-        assert list(await Registry(redis, 16).nodes()) == [name]
+        assert list(await Registry(redis, SHARDS).nodes()) == [name]

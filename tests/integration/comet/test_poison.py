@@ -10,7 +10,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from chatroom.up.guard import Guard
-from common import ids, keys
+from common import keys
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
 from testbed.service import Service, shared_settings
@@ -18,11 +18,12 @@ from tests.support.comet_node import running
 from tests.support.eventually import eventually
 from tests.support.kafka_reader import push_msgs
 from tests.support.metrics import asample
+from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 ROOM = "room_1"
-SHARD = ids.shard_of(ROOM, 16)
+SHARD = SHARDS.of(ROOM)
 OUTBOX, DEAD = keys.outbox(SHARD), keys.outbox_dead(SHARD)
 MESSAGE = '{"id":"1-0","seq":%d,"timestamp":1,"epoch":9,"content":"%s"}'
 GOOD = {"room": ROOM, "user": "7", "name": "Al", "epoch": 9, "first_seq": 1, "count": 1, "ref": "r"}

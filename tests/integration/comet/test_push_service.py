@@ -22,6 +22,7 @@ from protos.protocol_pb2 import Proto
 from testbed.redis_server import RedisServer
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
+from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -49,7 +50,7 @@ async def say(client: Client, *contents: str) -> dict[str, Any]:
 async def stored(redis_url: str, first_seq: int, count: int, room: str = ROOM) -> Proto:
     """Return what Job pushes for some messages of the log."""
     redis = redis_client.connect(redis_url)
-    read = await Store(redis, StoreLimits()).read(room, first_seq, count)
+    read = await Store(redis, SHARDS, StoreLimits()).read(room, first_seq, count)
     await redis.aclose()
     body = frames.server_messages(orjson.dumps(room), read.log.epoch, read.messages).decode()
     return Proto(ver=1, op=4, body=body, epoch=read.log.epoch, first_seq=first_seq, count=count)

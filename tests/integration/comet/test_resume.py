@@ -8,12 +8,13 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from common import ids, keys
+from common import keys
 from common.positions import Position
 from testbed.redis_server import RedisServer
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.eventually import eventually
 from tests.support.room_client import RoomClient
+from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -186,7 +187,7 @@ async def test_a_redis_that_lost_its_tail_is_told_to_clients_once(own_redis: Red
             await say(alice, 1, 10)
             await bob.until(lambda: seen(bob)[-1:] == [10])
             async with Redis.from_url(own_redis.url, protocol=2) as redis:
-                room = keys.room_keys(ids.shard_of(ROOM, 16), ROOM)
+                room = keys.room_keys(SHARDS.of(ROOM), ROOM)
                 entries: Any = await redis.xrevrange(room.stream, count=4)
                 await redis.xdel(room.stream, *(entry_id for entry_id, _ in entries))
                 await redis.hset(room.meta, mapping={"seq": 6, "run": "another"})

@@ -17,7 +17,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from chatroom.up.guard import Guard
-from common import ids, keys, redis_client
+from common import keys, redis_client
 from common.envelope import User
 from common.store import Store
 from protos.job_pb2 import PushMsg
@@ -30,12 +30,12 @@ from tests.support.kafka_reader import push_msgs
 from tests.support.logic_standin import LogicStandin, Sends, serving, statuses
 from tests.support.metrics import asample
 from tests.support.open_store import open_store
+from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-SHARDS = 16
 ROOMS = [f"room-{number}" for number in range(40)]
-LEASES = [keys.lease(shard) for shard in range(SHARDS)]
+LEASES = [keys.lease(shard) for shard in range(SHARDS.count)]
 ALICE = User("alice", "Alice")
 
 
@@ -88,7 +88,7 @@ class Ground:
         found: Any = await self.redis.mget(LEASES)
         return list(found)
 
-    async def known(self, name: str, share: int = SHARDS) -> bytes:
+    async def known(self, name: str, share: int = SHARDS.count) -> bytes:
         """Wait until so many leases are a holder's of whom nobody knew; it is the node of this name."""
         token = b""
 
@@ -106,20 +106,20 @@ class Ground:
         """Wait until a node has every lease."""
 
         async def has_all() -> bool:
-            return await self.holders() == [self.tokens[name]] * SHARDS
+            return await self.holders() == [self.tokens[name]] * SHARDS.count
 
         await eventually(has_all, f"{name} holds all leases", 30)
 
     async def _judge(self, name: str, sends: Sends) -> None:
         """Note a post whose shards are not the poster's at this moment."""
-        shards = {ids.shard_of(send["roomId"], SHARDS) for send in sends}
+        shards = {SHARDS.of(send["roomId"]) for send in sends}
         holders = await self.holders()
         if name in self.tokens and any(holders[shard] not in {None, self.tokens[name]} for shard in shards):
             self.strangers.append(name)
 
     async def waiting(self) -> dict[int, list[bytes]]:
         """Return the ids of what waits in each outbox."""
-        found: dict[int, Any] = {shard: await self.redis.xrange(keys.outbox(shard)) for shard in range(SHARDS)}
+        found: dict[int, Any] = {shard: await self.redis.xrange(keys.outbox(shard)) for shard in range(SHARDS.count)}
         return {shard: [entry_id for entry_id, _ in entries] for shard, entries in found.items()}
 
     async def empty(self) -> None:
@@ -141,7 +141,7 @@ async def ground(guard: Guard, tmp_path: Path, redis_url: str) -> AsyncIterator[
     """All but the nodes."""
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(aclosing(redis_client.connect(redis_url)))
-        store = await stack.enter_async_context(open_store(redis_url, shards=SHARDS))
+        store = await stack.enter_async_context(open_store(redis_url))
         logic = await stack.enter_async_context(serving(LogicStandin()))
         yield Ground(guard, tmp_path, redis_url, redis, Writer(store), logic)
 
@@ -290,13 +290,13 @@ async def test_in_kafka_first_occurrences_follow_seq_through_every_takeover(grou
         await asyncio.to_thread(killed.start)
         await ground.known("killed")
         await asyncio.to_thread(drained.start)  # it joins: shards are shared out anew
-        await ground.known("drained", SHARDS // 2)
+        await ground.known("drained", SHARDS.count // 2)
         await asyncio.to_thread(logic.kill)
         await asyncio.to_thread(killed.kill)
         await asyncio.to_thread(logic.start)
         await ground.hold_all("drained")  # the dead node's leases ran out
         await asyncio.to_thread(last.start)
-        await ground.known("last", SHARDS // 2)
+        await ground.known("last", SHARDS.count // 2)
         await asyncio.to_thread(logic.kill)
         draining = asyncio.create_task(asyncio.to_thread(drained.stop))
         await asyncio.to_thread(logic.start)
@@ -330,7 +330,7 @@ async def test_shards_change_hands_without_being_forwarded_twice(ground: Ground)
         for _ in range(2):
             await nodes[1].start()
             ground.tokens.pop("b", None)
-            await ground.known("b", SHARDS // 2)
+            await ground.known("b", SHARDS.count // 2)
             before = ground.logic.names.count("b")
             await eventually(lambda at=before: ground.logic.names.count("b") > at + 3)  # type: ignore[misc]
             await nodes[1].stop()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from common.store import Store
 from testbed.redis_server import RedisServer
 from tests.support.eventually import eventually
 from tests.support.open_store import open_store
+from tests.support.shards import SHARDS
 
 ALICE = User("alice", "Alice")
 SHARD = 3
@@ -25,9 +26,8 @@ SHARD = 3
 @asynccontextmanager
 async def outbox_of(redis: Redis, node: str) -> AsyncIterator[Outbox]:
     """Open a node's outboxes."""
-    it = Outbox(redis, 16, node)
-    yield it
-    await it.close()
+    async with aclosing(Outbox(redis, SHARDS, node)) as it:
+        yield it
 
 
 @pytest.fixture
@@ -73,6 +73,27 @@ async def test_a_lease_has_one_holder(outbox: Outbox, other: Outbox, redis: Redi
     assert not await other.hold(SHARD)
     assert await other.hold(SHARD + 1)
     assert LEASE_MS - 1000 < await redis.pttl(keys.lease(SHARD)) <= LEASE_MS
+
+
+async def test_held_leases_are_kept_and_lost_ones_are_told(outbox: Outbox, other: Outbox, redis: Redis) -> None:
+    """All in one question. One that ran out is not taken anew by it, and one that is another's stays that one's."""
+    assert await outbox.hold(SHARD, SHARD + 1, SHARD + 2) == [SHARD, SHARD + 1, SHARD + 2]
+    await redis.pexpire(keys.lease(SHARD), 1000)
+    await redis.delete(keys.lease(SHARD + 1), keys.lease(SHARD + 2))
+    assert await other.hold(SHARD + 1)
+    assert await outbox.keep(SHARD, SHARD + 1, SHARD + 2) == [SHARD]
+    assert LEASE_MS - 1000 < await redis.pttl(keys.lease(SHARD)) <= LEASE_MS
+    assert await other.keep(SHARD + 1) == [SHARD + 1]
+    assert not await redis.exists(keys.lease(SHARD + 2))
+
+
+async def test_leases_of_several_shards_are_given_up_together(outbox: Outbox, other: Outbox) -> None:
+    """Those that are ours."""
+    await outbox.hold(SHARD, SHARD + 1)
+    await other.hold(SHARD + 2)
+    await outbox.release(SHARD, SHARD + 1, SHARD + 2)
+    assert await other.hold(SHARD, SHARD + 1) == [SHARD, SHARD + 1]
+    assert not await outbox.hold(SHARD + 2)
 
 
 async def test_a_lease_that_is_given_up_is_free_at_once(outbox: Outbox, other: Outbox) -> None:
@@ -175,6 +196,7 @@ async def test_the_outbox_can_be_emptied_while_redis_is_full(own_redis: RedisSer
         await redis.config_set("maxmemory", "100kb")
         assert await outbox.hold(shard)
         assert await outbox.hold(shard)
+        assert await outbox.keep(shard)
         one, two = await outbox.read_heads([shard], 10, 100)
         assert await outbox.remove({shard: [(one.entry_id, "reason"), (two.entry_id, "")]}) == []
         assert await redis.xlen(keys.outbox(shard)) == 0
@@ -232,3 +254,21 @@ async def test_a_connection_that_was_lost_meanwhile_is_made_anew(outbox: Outbox,
     await asyncio.sleep(0.05)  # until the end of the connection is here
     assert await outbox.remove({SHARD: [(one, "")]}) == []
     assert await redis.xlen(keys.outbox(SHARD)) == 0
+
+
+async def test_connections_are_kept_for_as_many_questions_as_are_asked_at_once(outbox: Outbox, redis: Redis) -> None:
+    """While the forwarder waits for entries its node renews leases and measures, and no connection is made for that."""
+
+    async def made() -> int:
+        return int((await redis.info("stats"))["total_connections_received"])
+
+    async def a_second() -> None:
+        reading = asyncio.create_task(outbox.read_heads([SHARD], 1, 100))
+        await asyncio.gather(reading, outbox.keep(SHARD), outbox.backlog())
+
+    await outbox.hold(SHARD)
+    await a_second()
+    before = await made()
+    for _ in range(3):
+        await a_second()
+    assert await made() == before

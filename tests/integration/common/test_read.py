@@ -9,12 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from common import shards
 from common.envelope import User
-from common.errors import StartupError
 from common.positions import Position
 from common.store import PAGE_BYTES, Store
-from testbed.redis_server import RedisServer
 from tests.support.open_store import open_store
 
 ALICE = User("alice", "Alice")
@@ -170,7 +167,7 @@ async def test_history_before_an_id_that_nobody_has(store: Store, before: str) -
     assert ([entry.seq for entry in read.entries], more) == ([1, 2] if before[0] == "9" else [], False)
 
 
-# -- tails, shards, trimming ---------------------------------------------------------------------------------------
+# -- tails, trimming -----------------------------------------------------------------------------------------------
 
 
 async def test_tails_are_asked_for_many_rooms_at_once(store: Store) -> None:
@@ -180,28 +177,6 @@ async def test_tails_are_asked_for_many_rooms_at_once(store: Store) -> None:
     expected = [Position(two.epoch, 1), Position(0, 0), Position(one.epoch, 2)]
     assert await store.tails(["two", "none", "one"]) == expected
     assert await store.tails([]) == []
-
-
-async def test_a_redis_keeps_its_number_of_shards(redis_url: str, redis: Redis) -> None:
-    """The first service settles it; one that is set otherwise is told what to change, and nothing is changed."""
-    await shards.check(redis, 8)
-    await shards.check(redis, 8)
-    async with open_store(redis_url, shards=16) as store:
-        with pytest.raises(StartupError, match=r"8 shards.*CHAT_SHARDS.* is 16"):
-            await store.check_shards()
-    await shards.check(redis, 8)
-
-
-async def test_a_full_redis_still_tells_its_number_of_shards(own_redis: RedisServer) -> None:
-    """A node may start while senders are refused; a Redis that is full before its first use is named as such."""
-    async with Redis.from_url(own_redis.url, protocol=2) as redis:
-        await redis.config_set("maxmemory", "100kb")
-        with pytest.raises(StartupError, match="full"):
-            await shards.check(redis, 16)
-        await redis.config_set("maxmemory", "512mb")
-        await shards.check(redis, 16)
-        await redis.config_set("maxmemory", "100kb")
-        await shards.check(redis, 16)
 
 
 async def test_a_log_is_trimmed_by_length(redis_url: str) -> None:

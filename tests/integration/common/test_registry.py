@@ -5,10 +5,11 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from common import ids, keys
+from common import keys
 from common.envelope import User
 from common.registry import LIFE_S, LISTED_USERS, USER_TTL_S, Node, Presence, Registry
 from common.store import Store
+from tests.support.shards import SHARDS
 
 TTL_S = 1000
 
@@ -16,7 +17,7 @@ TTL_S = 1000
 @pytest.fixture
 def registry(redis: Redis) -> Registry:
     """All nodes' entries."""
-    return Registry(redis, 16)
+    return Registry(redis, SHARDS)
 
 
 async def live(registry: Registry, *names: str) -> None:
@@ -85,7 +86,7 @@ async def test_rooms_and_users_are_found_at_their_nodes(registry: Registry, redi
     await registry.record("b", {"r2": Presence(1, [("u2", "U2")])}, {"u2": 1}, TTL_S)
     assert [sorted(found) for found in await registry.serving(["r1", "none", "r2"])] == [["a"], [], ["a", "b"]]
     assert [sorted(found) for found in await registry.locate(["u2", "none", "u1"])] == [["a", "b"], [], ["a"]]
-    assert TTL_S - 5 < await redis.ttl(keys.room_keys(ids.shard_of("r1", 16), "r1").nodes) <= TTL_S
+    assert TTL_S - 5 < await redis.ttl(keys.room_keys(SHARDS.of("r1"), "r1").nodes) <= TTL_S
     assert USER_TTL_S - 5 < await redis.ttl(keys.user("u1")) <= USER_TTL_S
     await registry.record("a", {"r2": None}, {"u2": 0}, TTL_S)
     assert await registry.serving(["r1", "r2"]) == [["a"], ["b"]]

@@ -18,8 +18,8 @@ from testbed.service import Service, shared_settings
 from tests.integration.job.comets import Comet
 from tests.support.eventually import eventually
 from tests.support.metrics import asample, families_at, until_sample
+from tests.support.shards import SHARDS
 
-SHARDS = 16
 END_TIMEOUT_S = 20.0
 
 

@@ -11,7 +11,6 @@ import redis.asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 
 from common import keys
-from common.ids import shard_of
 from logic.replies import Error
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
@@ -21,6 +20,7 @@ from tests.support.frozen import frozen
 from tests.support.kafka_reader import Topic
 from tests.support.logic_node import Answer, Logic, backend_send, comet_send, running, settings_of
 from tests.support.metrics import asample, until_sample
+from tests.support.shards import SHARDS
 
 
 def _is_refusal(answer: Answer, code: str = "unavailable") -> bool:
@@ -210,7 +210,7 @@ async def test_with_redis_away_comets_sends_go_on_and_the_rest_is_503(
 async def test_a_redis_that_refuses_is_told_from_one_that_is_away(logic: Logic, redis_url: str) -> None:
     """503 as well, but the message names the fault that somebody else has to mend."""
     async with redis.asyncio.Redis.from_url(redis_url) as client:
-        await client.set(keys.room_keys(shard_of("room", 16), "room").stream, "no stream")
+        await client.set(keys.room_keys(SHARDS.of("room"), "room").stream, "no stream")
     answer = await logic.get("/logic/rooms/room/messages")
     assert _is_refusal(answer)
     assert "Redis refuses" in answer.json["message"]
@@ -252,6 +252,7 @@ async def test_with_nothing_there_at_the_start_it_waits_and_says_for_what(
         assert "no broker answers at 127.0.0.1" in await logic.unready("kafka")
         assert await logic.unready("redis")
         assert _is_refusal(await logic.post("/logic/send", comet_send("room", 1)))
+        assert _is_refusal(await logic.get("/logic/rooms/room/messages"))  # nobody knows yet in which shard
         await asyncio.to_thread(own_redis.start)
         await asyncio.to_thread(own_kafka.start)
         await asyncio.to_thread(own_kafka.create_topic, topic)

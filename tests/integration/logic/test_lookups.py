@@ -7,12 +7,13 @@ import redis.asyncio
 from common.registry import Node, Presence, Registry
 from logic.replies import History, Online, RoomOnline, Rooms
 from tests.support.logic_node import Logic, backend_send
+from tests.support.shards import SHARDS
 
 
 async def _serve(redis_url: str) -> None:
     """Be two nodes, one of which serves room a."""
     async with redis.asyncio.Redis.from_url(redis_url) as client:
-        registry = Registry(client, 16)
+        registry = Registry(client, SHARDS)
         await registry.renew(Node("n1", "127.0.0.1:1", connections=3, rooms=1), first=True)
         await registry.renew(Node("n2", "127.0.0.1:2", connections=4, rooms=0), first=True)
         await registry.record("n1", {"a": Presence(2, [("1", "Alice"), ("2", "Bob")])}, {"1": 1, "2": 1}, 60)

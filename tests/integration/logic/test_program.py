@@ -19,6 +19,7 @@ from common import keys
 from testbed.kafka_server import KafkaServer
 from testbed.ports import free_port
 from testbed.service import Service, shared_settings
+from tests.support import loops
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze
 from tests.support.kafka_reader import Topic
@@ -212,11 +213,22 @@ def test_another_number_of_shards_is_one_line_and_exit_1(settings: dict[str, str
     """The line says what to set."""
     with redis.Redis.from_url(redis_url) as client:
         client.set(keys.SHARDS, 8)
-    done = _fails(settings, "--http-bind-port", str(free_port()))
+    done = _fails(settings | {"CHAT_SHARDS": "16"}, "--http-bind-port", str(free_port()))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "8 shards" in line
     assert "CHAT_SHARDS" in line
+
+
+def test_a_redis_that_changes_its_number_of_shards_ends_it_in_one_line(program: LogicProgram, redis_url: str) -> None:
+    """Exit 1, so that its supervisor starts it again: then it adopts the new number."""
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.get(keys.SHARDS) == b"64"
+        client.set(keys.SHARDS, 8)
+    loops.wait_until(lambda: program.exit_code is not None, EXIT_TIMEOUT_S, "Logic ends")
+    assert program.exit_code == 1
+    assert "set up with 8 shards, but this process adopted 64" in program.log.splitlines()[-1]
+    assert "Traceback" not in program.log
 
 
 def test_a_port_in_use_is_one_line_and_exit_1(program: LogicProgram, settings: dict[str, str]) -> None:

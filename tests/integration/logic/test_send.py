@@ -9,13 +9,13 @@ import redis.asyncio
 
 from comet import frames
 from common import envelope, keys
-from common.ids import shard_of
 from logic.kafka import partition_of
 from logic.replies import Error, Sent
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import PARTITIONS
 from tests.support.kafka_reader import Topic
 from tests.support.logic_node import Logic, backend_send, comet_send
+from tests.support.shards import SHARDS
 
 POSITIONED = {"content": "a", "id": "1-0", "seq": 1, "epoch": 1, "timestamp": 1}
 
@@ -25,7 +25,7 @@ async def test_the_documented_body_is_stored_published_and_produced(
 ) -> None:
     """A backend's message is in the room's stream and on its channel, and in Kafka as a PushMsg at that position."""
     async with redis.asyncio.Redis.from_url(redis_url) as client, client.pubsub() as listener:
-        room_keys = keys.room_keys(shard_of("room_123", 16), "room_123")
+        room_keys = keys.room_keys(SHARDS.of("room_123"), "room_123")
         await listener.subscribe(room_keys.channel)
         await listener.get_message(timeout=5)
         answer = await logic.post("/logic/send", backend_send("room_123", "Hello World"))
@@ -121,7 +121,7 @@ async def test_a_repeat_of_what_the_log_no_longer_holds_is_answered_and_not_prod
     """Kafka agrees with history, which lacks it."""
     first = await logic.post("/logic/send", backend_send("room", "a", ref="once"))
     async with redis.asyncio.Redis.from_url(redis_url) as client:
-        await client.xtrim(keys.room_keys(shard_of("room", 16), "room").stream, maxlen=0, approximate=False)
+        await client.xtrim(keys.room_keys(SHARDS.of("room"), "room").stream, maxlen=0, approximate=False)
     again = await logic.post("/logic/send", backend_send("room", "a", ref="once"))
     assert (again.status, again.json) == (200, first.json)
     assert (await logic.post("/logic/send", backend_send("room", "b"))).status == 200

@@ -25,6 +25,7 @@ from common.health import Health
 from common.outbox import Outbox
 from common.positions import Position
 from common.registry import Registry
+from common.shards import Shards
 from common.store import Store
 from job.partitions import Partitions
 from tests.chaos import mutants
@@ -132,7 +133,7 @@ class _Connection:
 @asynccontextmanager
 async def appending(redis: FakeRedis) -> AsyncIterator[Store]:
     """Run a store over this Redis."""
-    store = Store(cast("Redis", redis), StoreLimits())
+    store = Store(cast("Redis", redis), Shards(4), StoreLimits())
     task = asyncio.create_task(store.run())
     try:
         yield store
@@ -222,7 +223,7 @@ async def test_stale_forwarder_goes_on_when_its_leases_ran_out(
     """And Redis lets it remove what is another's."""
     if mutant:
         mutate("stale_forwarder")
-    leases = Leases(cast("Outbox", FakeOutbox()), cast("Registry", FakeNodes(1)), 4)
+    leases = Leases(cast("Outbox", FakeOutbox()), cast("Registry", FakeNodes(1)), Shards(4))
     await leases._balance()  # noqa: SLF001 - one round, and none after it
     assert sorted(leases.held()) == [0, 1, 2, 3]
     later = time.monotonic() + 60

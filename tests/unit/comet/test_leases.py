@@ -11,6 +11,7 @@ from comet import leases as module
 from comet.leases import MARGIN_S, Leases
 from common.outbox import LEASE_MS, Outbox
 from common.registry import Registry
+from common.shards import Shards
 from tests.support.eventually import eventually
 from tests.support.fake_outbox import FakeNodes, FakeOutbox
 
@@ -39,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def make(outbox: FakeOutbox, nodes: FakeNodes) -> Leases:
     """Return a node's leases."""
-    return Leases(cast("Outbox", outbox), cast("Registry", nodes), SHARDS)
+    return Leases(cast("Outbox", outbox), cast("Registry", nodes), Shards(SHARDS))
 
 
 @asynccontextmanager
@@ -166,10 +167,15 @@ class Gated(FakeOutbox):
             self.reached.set()
         await gate.wait()
 
-    async def release(self, shard: int) -> None:
+    async def release(self, *shards: int) -> None:
         """As FakeOutbox.release, through the gate."""
         await self._through(self.releases)
-        await super().release(shard)
+        await super().release(*shards)
+
+    async def keep(self, *shards: int) -> list[int]:
+        """As FakeOutbox.keep, through the gate of `hold`."""
+        await self._through(self.holds)
+        return await super().keep(*shards)
 
     async def hold(self, *shards: int) -> list[int]:
         """As FakeOutbox.hold, through the gate."""

@@ -7,11 +7,12 @@ from redis.asyncio import Redis
 from common.append_lane import STRIPS, AppendLane, _Append, _strips
 from common.append_script import AppendScript, StoreLimits
 from common.envelope import User
+from common.shards import Shards
 
 
 async def test_whoever_waited_for_all_answers_comes_behind_those_who_were_answered() -> None:
     """An answer given in this very turn of the loop reaches its sender before `answered` returns."""
-    lane = AppendLane(Redis(), StoreLimits())
+    lane = AppendLane(Redis(), Shards(4), StoreLimits())
     told: list[str] = []
     answer = lane.append("r", User("1", "a"), ["x"], "ref", forward=True)
     answer.add_done_callback(lambda _: told.append("sender"))
@@ -25,7 +26,7 @@ async def test_whoever_waited_for_all_answers_comes_behind_those_who_were_answer
 
 async def test_what_is_called_later_is_not_waited_for() -> None:
     """`answered` returns with the last of the appends called before it."""
-    lane = AppendLane(Redis(), StoreLimits())
+    lane = AppendLane(Redis(), Shards(4), StoreLimits())
     lane.append("r", User("1", "a"), ["x"], "ref", forward=True)
     waiting = asyncio.create_task(lane.answered())
     await asyncio.sleep(0)
@@ -38,7 +39,7 @@ async def test_what_is_called_later_is_not_waited_for() -> None:
 
 async def test_a_large_batch_is_dealt_out_by_room() -> None:
     """Over several connections, a room's appends over one and in their order; a small one over one."""
-    script, alice, loop = AppendScript(StoreLimits()), User("1", "a"), asyncio.get_running_loop()
+    script, alice, loop = AppendScript(Shards(4), StoreLimits()), User("1", "a"), asyncio.get_running_loop()
     asked = [script.arguments(f"r{i % 9}", alice, ["x" * 200], f"{i}", forward=True) for i in range(200)]
     batch = [_Append(*one, loop.create_future()) for one in asked]
     strips = _strips(batch)

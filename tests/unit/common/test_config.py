@@ -141,6 +141,8 @@ def test_a_wrong_flag_is_an_error(capsys: pytest.CaptureFixture[str], argv: tupl
         ((), {"CHAT_LOG_LEVEL": "loud"}, "CHAT_LOG_LEVEL"),
         ((), {"COMET_DEFAULT_ROOMS": "a b"}, "COMET_DEFAULT_ROOMS"),
         ((), {"CHAT_SHARDS": ""}, "CHAT_SHARDS"),
+        ((), {"CHAT_SHARDS": "0"}, "CHAT_SHARDS"),
+        ((), {"CHAT_SHARDS": "1025"}, "CHAT_SHARDS"),
         ((), {"COMET_ADVERTISE_ADDRESS": "http://comet:50051"}, "COMET_ADVERTISE_ADDRESS"),
         ((), {"COMET_ADVERTISE_ADDRESS": "a,b:1"}, "COMET_ADVERTISE_ADDRESS"),
     ],
@@ -189,7 +191,7 @@ def test_help_lists_every_setting_with_its_default(
     for field, spec in cls.model_fields.items():
         assert f"--{field.replace('_', '-')} VALUE" in text
         default = spec.default.get_secret_value() if isinstance(spec.default, SecretStr) else spec.default
-        shown = str(default).lower() if isinstance(default, bool) else default if default != "" else "none"
+        shown = str(default).lower() if isinstance(default, bool) else "none" if default in {"", None} else default
         assert f"[{cls.env_name(field)}, default: {shown}]" in text, field
         assert spec.description, field
 
