@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 import uvloop
 
-from bench.part import Options, Part
+from bench.benchmark import Benchmark, Options
 from bench.report import index, pictures, results
 from bench.report.measures import Unmeasured
 from bench.report.progress import Progress
@@ -19,16 +19,16 @@ from chatroom import usage
 from common.errors import StartupError
 from testbed.bed import TestBed
 
-# In the order of `all`; each has a PART.
+# In the order of `all`; each has a BENCHMARK.
 MODULES: Final = ("fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity")
 INTERRUPTED: Final = 130
 REPEAT: Final = 3
 _NOT_OURS: Final = ", whose CPU is not measured then, instead of starting one."
 
 
-def parts() -> list[Part]:
+def parts() -> list[Benchmark]:
     """Return all parts."""
-    return [importlib.import_module(f"bench.cases.{name}").PART for name in MODULES]
+    return [importlib.import_module(f"bench.cases.{name}").BENCHMARK for name in MODULES]
 
 
 def common_options(seconds: float | None) -> list[click.Option]:
@@ -90,7 +90,7 @@ def group() -> click.Group:
     return bench
 
 
-def _command(part: Part) -> click.Command:
+def _command(part: Benchmark) -> click.Command:
     return click.Command(
         part.name,
         params=[*part.options, *common_options(part.seconds)],
@@ -101,7 +101,7 @@ def _command(part: Part) -> click.Command:
 
 
 def _run(  # noqa: PLR0913 - what every part can be told
-    chosen: Sequence[Part],
+    chosen: Sequence[Benchmark],
     *,
     redis: str | None,
     kafka: str | None,
@@ -140,12 +140,12 @@ def _pairs(settings: Sequence[str]) -> dict[str, str]:
     return dict(one.split("=", 1) for one in settings)
 
 
-def _defaults(part: Part) -> dict[str, Any]:
+def _defaults(part: Benchmark) -> dict[str, Any]:
     """Return what a part's own options are where none is given."""
     return click.Command(part.name, params=list(part.options)).make_context(part.name, []).params
 
 
-async def _measured(part: Part, bed: TestBed, options: Options) -> bool:
+async def _measured(part: Benchmark, bed: TestBed, options: Options) -> bool:
     """Measure a part; where that can't be done say so, and let the others go on."""
     try:
         await _measure(part, bed, options)
@@ -155,7 +155,7 @@ async def _measured(part: Part, bed: TestBed, options: Options) -> bool:
     return True
 
 
-async def _measure(part: Part, bed: TestBed, options: Options) -> None:
+async def _measure(part: Benchmark, bed: TestBed, options: Options) -> None:
     options.progress.say(f"{part.name}: {part.about.splitlines()[0]}")
     async with bed:
         result = await part.run(bed, options)

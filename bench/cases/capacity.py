@@ -13,11 +13,11 @@ from typing import Final
 
 import click
 
+from bench.benchmark import Benchmark, Options
 from bench.cases.capacity_model import CHECK_SHARE, Cost, Demand, Needed, needed, off_by, settle
 from bench.cases.size import NAMES, Shape, cost_of, measure
 from bench.load.load import load
 from bench.load.traffic import TrafficPlan
-from bench.part import Options, Part
 from bench.report.measures import KIB, Spread, cpu_seconds, memory
 from bench.report.results import Cell, Result
 from testbed.bed import Pipeline, TestBed
@@ -160,7 +160,7 @@ def _notes(demand: Demand, need: Needed, predicted: dict[str, float], measured: 
     ]
 
 
-PART: Final = Part(
+BENCHMARK: Final = Benchmark(
     "capacity",
     "Capacity: how many nodes, Redis and Kafka partitions so many users would take, and how good that guess is.",
     "python -m bench capacity --users 1000000 --room 100 --per-minute 1",

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import click
 
-from bench.cases.stand import BARE, COMET, CONTENT_BYTES, SERVE, Stand, fitting, stand
+from bench.benchmark import Benchmark, Options
+from bench.cases.server_under_test import BARE, COMET, CONTENT_BYTES, SERVE, ServerUnderTest, fitting, server_under_test
 from bench.load.cores import Cores
 from bench.load.crowd_connect import GIVE_UP_S, Way
-from bench.load.piped import Piped, piped
-from bench.part import Options, Part
+from bench.load.json_subprocess import JsonSubprocess, json_subprocess
 from bench.report.measures import KIB, Memory, Spread, cpu_seconds, memory
 from bench.report.results import Cell, Result
 from bench.report.targets import Measured
@@ -108,7 +108,10 @@ async def run(bed: TestBed, options: Options) -> Result:
 async def _measure(bed: TestBed, case: Case, clients: int, settle_s: float) -> tuple[Came, Came | None]:
     """Let all in, take the memory when they have been idle for a while, cut all off, and let all come back."""
     cores = Cores.here()
-    async with stand(bed, cores, case.server) as one, piped(bed.guard, "crowd", core=cores.load) as authors:
+    async with (
+        server_under_test(bed, cores, case.server) as one,
+        json_subprocess(bed.guard, "fanout_clients", core=cores.load) as authors,
+    ):
         way = Way(one.port, clients, "idle", case.rooms, AT_ONCE, case.deflate, greeted=case.server != SERVE)
         await authors.ask(do="come", **asdict(Way(one.port, case.rooms, "idle", case.rooms, greeted=way.greeted)))
         await _write(authors, case)
@@ -120,7 +123,7 @@ async def _measure(bed: TestBed, case: Case, clients: int, settle_s: float) -> t
         taken = Memory(after.rss_bytes - before.rss_bytes, after.uss_bytes - before.uss_bytes)
         if case.deflate:  # it comes back as without
             return replace(came, memory=taken), None
-        await one.crowd.ask(do="leave")
+        await one.clients.ask(do="leave")
         await _write(authors, case)
         back = replace(way, in_flight=clients, everybody=False, back=case.server == COMET)
         returned = await _come(one, back)
@@ -138,13 +141,13 @@ def _remark(returned: Came, way: Way) -> str:
     return "; ".join(found)
 
 
-async def _come(one: Stand, way: Way) -> Came:
+async def _come(one: ServerUnderTest, way: Way) -> Came:
     begun = cpu_seconds(one.pid)
     answer = await one.come(way)
     return Came(way.clients, cpu_seconds(one.pid) - begun, answer)
 
 
-async def _write(authors: Piped, case: Case) -> None:
+async def _write(authors: JsonSubprocess, case: Case) -> None:
     """Let the authors write to each of Comet's rooms once."""
     if case.server == COMET:
         seconds = AUTHOR_PERIOD_S * (case.rooms - 0.5)
@@ -186,7 +189,7 @@ def _why(kib: float, connects: dict[Case, list[Came]]) -> str:
     return f"{kib:.3g} KiB against {Spread.of(_kib(came) for came in serve).median:.3g} KiB of websockets.serve"
 
 
-PART: Final = Part(
+BENCHMARK: Final = Benchmark(
     name="connections",
     about="Memory of idle connections, what connecting costs, and how fast all are back after a cut.\n\n"
     "Against `websockets.serve` with its defaults.",

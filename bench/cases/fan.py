@@ -2,7 +2,7 @@
 
 The pace is found before: Comet's core is about half busy, the load's core not more than its share. A baseline that
 can't keep it up (`websockets.broadcast` with many messages a flush) has a pace of its own, and is marked.
-Neighbours: `stand.py` runs the servers, `fan_report.py` makes rows and pictures.
+Neighbours: `server_under_test.py` runs the servers, `fan_report.py` makes rows and pictures.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,19 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.cases.stand import BARE, BROADCAST, COMET, Load, Stand, Taken, fitting, stand
+from bench.benchmark import Options
+from bench.cases.server_under_test import (
+    BARE,
+    BROADCAST,
+    COMET,
+    Load,
+    ServerUnderTest,
+    Taken,
+    fitting,
+    server_under_test,
+)
 from bench.load.cores import Cores
 from bench.load.crowd_connect import Way
-from bench.part import Options
 from common.errors import StartupError
 from testbed.bed import TestBed
 
@@ -63,19 +72,19 @@ async def fan_out(bed: TestBed, options: Options, clients: int, rooms: int, burs
         )
     found: list[Fan] = []
     async with AsyncExitStack() as stack:
-        stands = [await stack.enter_async_context(stand(bed, cores, name)) for name in NAMES]
-        for one in stands:
+        servers = [await stack.enter_async_context(server_under_test(bed, cores, name)) for name in NAMES]
+        for one in servers:
             options.progress.say(f"{clients:,} clients connect to {one.name}")
             await one.come(Way(one.port, clients, f"fan-{clients}-{rooms}", rooms))
         for burst in bursts:
-            found += await _shape(stands, options, Shape(clients, rooms, burst))
+            found += await _shape(servers, options, Shape(clients, rooms, burst))
     return found
 
 
-async def _shape(stands: Sequence[Stand], options: Options, shape: Shape) -> list[Fan]:
-    flush, period_s = await record(stands[0], shape), await pace(stands[0], shape, options)
-    runs: list[tuple[Stand, float, Fan]] = []
-    for one in stands:
+async def _shape(servers: Sequence[ServerUnderTest], options: Options, shape: Shape) -> list[Fan]:
+    flush, period_s = await record(servers[0], shape), await pace(servers[0], shape, options)
+    runs: list[tuple[ServerUnderTest, float, Fan]] = []
+    for one in servers:
         await one.replay(flush)
         own_s = await pace(one, shape, options, period_s) if one.name == BROADCAST else period_s
         too_fast = own_s * BUSY > period_s * KEEPS_UP
@@ -90,12 +99,12 @@ async def _shape(stands: Sequence[Stand], options: Options, shape: Shape) -> lis
     return [fan for _, _, fan in runs]
 
 
-async def record(comet: Stand, shape: Shape) -> str:
+async def record(comet: ServerUnderTest, shape: Shape) -> str:
     """Return one of Comet's flushes, for the baselines to replay."""
     return (await comet.load(Load(ONE_S, 2 * ONE_S, shape.burst))).flush
 
 
-async def pace(one: Stand, shape: Shape, options: Options, least_s: float = 0.0) -> float:
+async def pace(one: ServerUnderTest, shape: Shape, options: Options, least_s: float = 0.0) -> float:
     """Return the pace at which the server is half busy, and the load not too much.
 
     A pace found while flushes were joined is too fast: they must be apart for what one costs to be seen.
@@ -115,14 +124,14 @@ async def sweep(bed: TestBed, options: Options, shape: Shape, shares: Sequence[f
     cores = Cores.here()
     found: list[tuple[str, Taken]] = []
     async with AsyncExitStack() as stack:
-        stands = [await stack.enter_async_context(stand(bed, cores, name)) for name in (COMET, BARE)]
-        for one in stands:
+        servers = [await stack.enter_async_context(server_under_test(bed, cores, name)) for name in (COMET, BARE)]
+        for one in servers:
             await one.come(Way(one.port, shape.clients, f"sweep-{shape.burst}", shape.rooms))
-        flush, half_s = await record(stands[0], shape), await pace(stands[0], shape, options)
-        for one in stands:
+        flush, half_s = await record(servers[0], shape), await pace(servers[0], shape, options)
+        for one in servers:
             await one.replay(flush)
         for share in shares:
             options.progress.say(f"{shape.clients:,} x {shape.burst}: Comet's core busy for {share:.0%}")
             load = Load(options.seconds, half_s * BUSY / share, shape.burst)
-            found += [(one.name, await one.load(load)) for one in stands]
+            found += [(one.name, await one.load(load)) for one in servers]
     return found

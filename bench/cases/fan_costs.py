@@ -6,11 +6,11 @@ It is loaded once more while it notes what it does (profiled.py), since that its
 import asyncio
 from typing import Final
 
+from bench.benchmark import Options
 from bench.cases.fan import Shape, pace
-from bench.cases.stand import Load, comet_stand
+from bench.cases.server_under_test import Load, comet_under_test
 from bench.load.cores import Cores
 from bench.load.crowd_connect import Way
-from bench.part import Options
 from testbed.bed import TestBed
 
 MOST: Final = 3
@@ -19,11 +19,11 @@ MOST: Final = 3
 async def costs(bed: TestBed, options: Options, shape: Shape) -> str:
     """Return a line for each of the largest costs."""
     options.progress.say(f"{shape.clients:,} x {shape.burst}: where Comet's CPU goes")
-    async with comet_stand(bed, Cores.here(), profile=True) as one:
+    async with comet_under_test(bed, Cores.here(), profile=True) as one:
         await one.come(Way(one.port, shape.clients, f"costs-{shape.burst}", shape.rooms))
         period_s = await pace(one, shape, options)
         comet = one.service
-        assert comet is not None  # noqa: S101 - it is Comet's stand
+        assert comet is not None  # noqa: S101 - it is Comet's
         comet.begin_profile()
         await one.load(Load(options.seconds, period_s, shape.burst))
         await asyncio.to_thread(comet.stop)

@@ -5,9 +5,9 @@ from typing import Final
 
 import click
 
+from bench.benchmark import Benchmark, Options
 from bench.cases.fan import Fan, Shape, fan_out, sweep
 from bench.cases.fan_costs import costs
-from bench.part import Options, Part
 from bench.report import fan_report, targets
 from bench.report.results import Result
 from testbed.bed import TestBed
@@ -54,7 +54,7 @@ def _sizes(options: Options) -> tuple[Sequence[int], Sequence[int]]:
     return clients, bursts
 
 
-PART: Final = Part(
+BENCHMARK: Final = Benchmark(
     name="fanout",
     about="CPU per delivery and latency of a room's messages, for many clients and many messages a flush.\n\n"
     "Against bare joined socket writes and `websockets.broadcast`.",

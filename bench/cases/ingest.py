@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from bench.benchmark import Benchmark, Options
 from bench.cases import evidence
 from bench.cases.rate_search import LEAST_RATE, RateSearch
 from bench.cases.rates import doubt, over, us_of, warm_s
@@ -17,7 +18,6 @@ from bench.cases.where import largest_costs
 from bench.load.ledger import Books
 from bench.load.load import PROCESSES, Outcome, load
 from bench.load.traffic import TrafficPlan
-from bench.part import Options, Part
 from bench.report.charts import Chart, Series
 from bench.report.measures import Spread
 from bench.report.results import Cell, Result
@@ -198,7 +198,7 @@ def _chart(steps: Sequence[Outcome]) -> Chart:
     return Chart("ingest", "Throughput against CPU, both paths", "messages acked a second", "cores used", series)
 
 
-PART: Final = Part(
+BENCHMARK: Final = Benchmark(
     "ingest",
     "Sustained ingest: raise the rate until the pipeline does not keep up, with a ledger over every message.",
     "python -m bench ingest --rate 5000 --seconds 5",

@@ -8,12 +8,12 @@ from typing import Final
 
 import click
 
+from bench.benchmark import Benchmark, Options
 from bench.cases import paced
 from bench.cases.rates import RATES, baseline_s, cores_of, doubt, median, over, rates_of, warm_s
 from bench.cases.where import largest_costs
 from bench.load.load import PROCESSES, Outcome, load
 from bench.load.traffic import TrafficPlan
-from bench.part import Options, Part
 from bench.report import targets
 from bench.report.charts import Chart, Series
 from bench.report.measures import Spread, percentile
@@ -135,7 +135,7 @@ def _chart(
     return Chart("latency", "Real-time latency", "ms from send to receive", "% of deliveries", series, log_x=True)
 
 
-PART: Final = Part(
+BENCHMARK: Final = Benchmark(
     "latency",
     "Real-time latency: send to receive at several rates, beside a bare Redis PUBLISH.",
     "python -m bench latency --rates 100,1000",

@@ -10,13 +10,13 @@ from typing import Final
 
 import click
 
+from bench.benchmark import Benchmark, Options
 from bench.cases import evidence, paced
 from bench.cases.rates import RATES, baseline_s, cores_of, doubt, median, over, rates_of, warm_s
 from bench.cases.where import largest_costs
 from bench.load.call_relay import CallRelay
 from bench.load.load import PROCESSES, Outcome, load
 from bench.load.traffic import TrafficPlan
-from bench.part import Options, Part
 from bench.report import targets
 from bench.report.charts import Chart, Series
 from bench.report.measures import Spread, percentile
@@ -144,7 +144,7 @@ def _chart(found: dict[float, list[Measurement]]) -> Chart:
     )
 
 
-PART: Final = Part(
+BENCHMARK: Final = Benchmark(
     "pushes",
     "Asynchronous latency: send to BroadcastRoom done at several rates, beside a bare aiokafka produce and consume.",
     "python -m bench pushes --rates 100,1000",

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from bench.benchmark import Options
 from bench.load.load import Outcome
-from bench.part import Options
 from bench.report.measures import Spread
 from bench.report.results import Cell
 from common.errors import StartupError

@@ -4,8 +4,8 @@ from typing import Final
 
 import click
 
+from bench.benchmark import Benchmark, Options
 from bench.cases.fan import Shape, fan_out
-from bench.part import Options, Part
 from bench.report import fan_report
 from bench.report.results import Result
 from testbed.bed import TestBed
@@ -34,7 +34,7 @@ async def run(bed: TestBed, options: Options) -> Result:
     )
 
 
-PART: Final = Part(
+BENCHMARK: Final = Benchmark(
     name="rooms",
     about="The same with many small rooms on one node.",
     example="python -m bench rooms --clients 1000 --rooms 100",

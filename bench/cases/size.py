@@ -9,12 +9,12 @@ from typing import Final
 
 import click
 
+from bench.benchmark import Benchmark, Options
 from bench.cases import evidence
 from bench.cases.rates import median, over, warm_s
 from bench.load.backlogs import growth
 from bench.load.load import Outcome, load
 from bench.load.traffic import TrafficPlan
-from bench.part import Options, Part
 from bench.report.charts import Chart, Series
 from bench.report.measures import Spread
 from bench.report.results import Cell, Result
@@ -98,8 +98,8 @@ async def measure(bed: TestBed, pipeline: Pipeline, shape: Shape, options: Optio
         time_all=False,
         keep=False,
     )
-    async with load(bed, pipeline, plan) as crowd:
-        outcome = await crowd.run(options.own["rate"], options.seconds, warm_s(options))
+    async with load(bed, pipeline, plan) as traffic:
+        outcome = await traffic.run(options.own["rate"], options.seconds, warm_s(options))
     await evidence.settled(pipeline)
     return outcome
 
@@ -167,8 +167,8 @@ def _notes(found: Mapping[tuple[str, int], Sequence[Outcome]], options: Options)
     return [
         (
             f"Where nothing else is said: {BASE.rooms} rooms of {BASE.members} on one node, contents of "
-            f"{BASE.content_bytes} "
-            f"bytes, {options.own['rate']:,.0f} messages a second. Redis and Kafka are counted where the test bed runs them."
+            f"{BASE.content_bytes} bytes, {options.own['rate']:,.0f} messages a second. Redis and Kafka are counted "
+            "where the test bed runs them."
         ),
         f"Slopes, us of CPU a message for each further one (least squares). {'; '.join(slopes)}.",
     ]
@@ -183,7 +183,7 @@ def _chart(what: str, found: Mapping[tuple[str, int], Sequence[Outcome]], option
     return Chart(f"size_{what}", title, what.replace("_", " "), "us of CPU a message", series, log_x=what != "nodes")
 
 
-PART: Final = Part(
+BENCHMARK: Final = Benchmark(
     "size",
     "Cost against size: members of a room, number of rooms, nodes, bytes of a message.",
     "python -m bench size --rate 500 --repeat 1",

@@ -1,7 +1,7 @@
 """The servers that Comet is held against, `python -m bench.load.baselines bare|broadcast|serve`.
 
 - bare: frames that are ready, joined, written to each client with uvloop's `transport.write`: what a fan-out costs at
-  the very least in Python. It knows nothing of WebSocket but a constant answer to the crowd's constant handshake.
+  the very least in Python. It knows nothing of WebSocket but a constant answer to the clients' constant handshake.
 - broadcast: `websockets.broadcast`, once for each message, which is how a program that uses the library does it.
 - serve: `websockets.serve` with all its defaults and nothing else, for memory and connecting.
 

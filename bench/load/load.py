@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bench.load.backlogs import Backlog, Verdict, judge
 from bench.load.cores import busy_seconds
-from bench.load.piped import Piped, piped
+from bench.load.json_subprocess import JsonSubprocess, json_subprocess
 from bench.load.traffic import Order, TrafficPlan
 from bench.report.measures import cpu_seconds
 from common import redis_client
@@ -76,7 +76,7 @@ class Outcome:
 class Load:
     """Clients that are connected, and the pipeline that they load."""
 
-    def __init__(self, pipeline: Pipeline, clients: Piped) -> None:
+    def __init__(self, pipeline: Pipeline, clients: JsonSubprocess) -> None:
         self._pipeline = pipeline
         self._clients = clients
         redis = redis_client.connect(pipeline.redis_url)
@@ -144,7 +144,7 @@ class Load:
 @asynccontextmanager
 async def load(bed: TestBed, pipeline: Pipeline, plan: TrafficPlan) -> AsyncIterator[Load]:
     """Connect the clients. Raises Died when they can't."""
-    async with piped(bed.guard, "traffic") as clients:
+    async with json_subprocess(bed.guard, "traffic") as clients:
         await clients.ask(**asdict(plan))
         found = Load(pipeline, clients)
         try:

@@ -3,7 +3,7 @@
 Sends are open-loop: what is due goes out, whether or not what was sent before is answered; each message carries the
 clock at which it was written, and a number of its own. What comes is counted and kept apart by kind: acks, messages,
 refusals. Neighbours: `load.py` drives it from the bench's side, in lines over its standard input and output
-(`piped.py`); `traffic_seen.py` knows what each client got.
+(`json_subprocess.py`); `traffic_seen.py` knows what each client got.
 """
 
 import os

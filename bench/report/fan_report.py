@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.cases.fan import BUSY, JOINED, Fan, Shape
-from bench.cases.stand import BARE, COMET, Taken
-from bench.load.crowd import POINTS
+from bench.cases.server_under_test import BARE, COMET, Taken
+from bench.load.fanout_clients import POINTS
 from bench.report.charts import Chart, Series
 from bench.report.measures import Spread
 from bench.report.results import Cell

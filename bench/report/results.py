@@ -63,7 +63,7 @@ def text(result: Result) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Return a Markdown table, its cells padded so that it reads well as it is; text stands left, figures right."""
+    """Return a Markdown table, its cells padded so that it reads well as it is; text servers left, figures right."""
     cells = [list(columns), *([shown(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     lefts = [all(isinstance(row[i], str) for row in rows) for i in range(len(columns))]

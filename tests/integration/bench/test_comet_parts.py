@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from bench.cases.stand import BARE, COMET, Load, stand
+from bench.cases.server_under_test import BARE, COMET, Load, server_under_test
 from bench.load import wire
 from bench.load.cores import Cores
 from bench.load.crowd_connect import Way
@@ -41,9 +41,9 @@ def bench(part: str, *arguments: str, redis_url: str, out: Path) -> list[dict[st
 
 @pytest.mark.parametrize("name", [COMET, BARE])
 async def test_a_load_counts_each_delivery(name: str, redis_url: str) -> None:
-    """What the crowd received is what was sent times who is in the room, by Redis's own count for Comet."""
+    """The clients received each message once for each client of its room, by Redis's own count for Comet."""
     burst = 3
-    async with TestBed(redis=redis_url) as bed, stand(bed, Cores.here(), name) as one:
+    async with TestBed(redis=redis_url) as bed, server_under_test(bed, Cores.here(), name) as one:
         await one.come(Way(one.port, CLIENTS, "counted", rooms=2))
         await one.replay(_flush(burst))
         taken = await one.load(Load(0.195, 0.01, burst))
@@ -56,11 +56,11 @@ async def test_a_load_counts_each_delivery(name: str, redis_url: str) -> None:
         assert _stored(redis_url, "counted") == taken.sent * burst
 
 
-async def test_the_crowd_answers_pings(redis_url: str) -> None:
+async def test_clients_answer_pings(redis_url: str) -> None:
     """Comet hangs up on who leaves two unanswered: in the load's time that would be all of them."""
     async with (
         TestBed(redis=redis_url, settings={"COMET_PING_SECONDS": "0.1"}) as bed,
-        stand(bed, Cores.here(), COMET) as one,
+        server_under_test(bed, Cores.here(), COMET) as one,
     ):
         await one.come(Way(one.port, CLIENTS, "pinged"))
         taken = await one.load(Load(1.0, 0.25, 1))

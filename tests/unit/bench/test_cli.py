@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench import __main__ as cli
-from bench import part
+from bench import benchmark
 from bench.report.measures import Unmeasured
 from bench.report.results import Result
 
@@ -52,11 +52,13 @@ def test_a_wrong_use_is_one_line(arguments: list[str], said: str) -> None:
 
 
 @pytest.mark.parametrize("one", cli.parts(), ids=lambda one: one.name)
-def test_what_nobody_asks_for_is_the_same_alone_and_among_all(one: part.Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_asks_for_is_the_same_alone_and_among_all(
+    one: benchmark.Benchmark, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`make bench` measures what each part does by itself."""
     seen = []
 
-    async def note(_lab: object, options: part.Options) -> Result:
+    async def note(_lab: object, options: benchmark.Options) -> Result:
         seen.append(options.own)
         raise Unmeasured("noted")
 
@@ -71,14 +73,14 @@ def test_a_part_that_cannot_be_measured_stops_no_other(monkeypatch: pytest.Monke
     """It is told, and the command fails in the end."""
     ran = []
 
-    async def fail(_lab: object, _options: part.Options) -> None:
+    async def fail(_lab: object, _options: benchmark.Options) -> None:
         raise Unmeasured("the machine is too busy")
 
-    async def run(_lab: object, _options: part.Options) -> None:
+    async def run(_lab: object, _options: benchmark.Options) -> None:
         ran.append(True)
         raise Unmeasured("likewise")
 
-    made = [part.Part(name, "Something", "", 1.0, work) for name, work in (("first", fail), ("second", run))]  # type: ignore[arg-type]  # no results
+    made = [benchmark.Benchmark(name, "Something", "", 1.0, work) for name, work in (("first", fail), ("second", run))]  # type: ignore[arg-type]  # no results
     monkeypatch.setattr(cli, "parts", lambda: made)
     done = CliRunner().invoke(cli.group(), ["all"])
     assert done.exit_code == 1

@@ -31,6 +31,6 @@ def test_texts_are_the_same_bytes_a_message_each() -> None:
 
 
 def test_room_of() -> None:
-    """As the crowd asks for it; none for who is to have no room."""
+    """As a client asks for it; none for who is to have no room."""
     assert room_of("/?rooms=a_1&uid=u") == "a_1"
     assert room_of("/?rooms=&uid=u") == ""

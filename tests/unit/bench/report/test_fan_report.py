@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bench.cases.fan import Fan, Shape
-from bench.cases.stand import BARE, COMET, Taken
-from bench.load.crowd import POINTS
+from bench.cases.server_under_test import BARE, COMET, Taken
+from bench.load.fanout_clients import POINTS
 from bench.report import fan_report
 from bench.report.measures import Spread
 

@@ -1,6 +1,6 @@
-"""A server and its crowd, ready to be loaded: Comet, or one of the servers that it is held against.
+"""A server and its clients, ready to be loaded: Comet, or one of the servers that it is held against.
 
-The server has one core for itself; the crowd, Redis and the sink share the other. All stands of a part are there at the
+The server has one core for itself; the clients, Redis and the sink share the other. All servers of a part run at the
 same time and are loaded by turns, so that a machine that drifts does so for all of them alike.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bench.load.cores import Cores, busy_seconds, pin
 from bench.load.crowd_connect import Way
-from bench.load.piped import Piped, piped
+from bench.load.json_subprocess import JsonSubprocess, json_subprocess
 from bench.report.measures import Unmeasured, cpu_seconds
 from chatroom.up.ports import LOOPBACK
 from testbed.bed import TestBed
@@ -20,7 +20,7 @@ from testbed.service import Service
 
 COMET, BARE, BROADCAST, SERVE = "Comet", "bare joined writes", "websockets.broadcast", "websockets.serve"
 KINDS: Final = {BARE: "bare", BROADCAST: "broadcast", SERVE: "serve"}
-# Limits that protect a node from single clients: the crowd's sender stands for many.
+# Limits that protect a node from single clients: the one sender stands for many.
 SETTINGS: Final = {"COMET_RATE_MESSAGES_PER_SECOND": "1e9", "COMET_RATE_BURST_MESSAGES": "1000000000"}
 SPARE_FILES: Final = 256
 CONTENT_BYTES: Final = 50  # of a message, which makes frames of about 200 bytes
@@ -50,7 +50,7 @@ class Taken:
     received_bytes: int
     gone: int
     errors: list[str]  # that senders were told
-    ages_ms: list[float]  # at crowd.POINTS of the distribution
+    ages_ms: list[float]  # at fanout_clients.POINTS of the distribution
     flush: str
 
     @property
@@ -82,23 +82,23 @@ _BROUGHT: Final = tuple(one.name for one in fields(Taken) if not one.name.endswi
 
 
 @dataclass(slots=True)
-class Stand:
-    """A server and its crowd."""
+class ServerUnderTest:
+    """A server and its clients."""
 
     name: str
     pid: int
-    crowd: Piped
+    clients: JsonSubprocess
     cores: Cores
     port: int
     beside: Sequence[int] = ()  # programs on the load's core that work for the server: Redis, the sink
-    baseline: Piped | None = None
+    baseline: JsonSubprocess | None = None
     service: Service | None = None  # Comet
     way: Way | None = None
 
     async def come(self, way: Way) -> dict[str, Any]:
-        """Let the crowd come in."""
+        """Connect the clients."""
         self.way = way
-        return await self.crowd.ask(do="come", **asdict(way))
+        return await self.clients.ask(do="come", **asdict(way))
 
     async def replay(self, flush: str) -> None:
         """Let a baseline send what Comet was seen to send."""
@@ -107,10 +107,10 @@ class Stand:
 
     async def load(self, load: Load) -> Taken:
         """Load it and return what that took. Raises Unmeasured where nothing comes."""
-        mine = (self.pid, self.crowd.pid, *self.beside)
+        mine = (self.pid, self.clients.pid, *self.beside)
         before = [cpu_seconds(pid) for pid in mine]
         cores = busy_seconds(self.cores.server), busy_seconds(self.cores.load)
-        got = await self.crowd.ask(do="load", content_bytes=CONTENT_BYTES, **asdict(load))
+        got = await self.clients.ask(do="load", content_bytes=CONTENT_BYTES, **asdict(load))
         server_s, *load_s = (cpu_seconds(pid) - begun for pid, begun in zip(mine, before, strict=True))
         busy_s = busy_seconds(self.cores.server) + busy_seconds(self.cores.load) - sum(cores)
         if not got["messages"] or not got["ages_ms"]:
@@ -120,9 +120,12 @@ class Stand:
 
 
 @asynccontextmanager
-async def comet_stand(bed: TestBed, cores: Cores, *, profile: bool = False) -> AsyncIterator[Stand]:
-    """Run Comet with a Redis as promised, a sink for what it forwards, and no crowd yet."""
-    async with piped(bed.guard, "sink", core=cores.load) as sink, piped(bed.guard, "crowd", core=cores.load) as crowd:
+async def comet_under_test(bed: TestBed, cores: Cores, *, profile: bool = False) -> AsyncIterator[ServerUnderTest]:
+    """Run Comet with a Redis as promised, a sink for what it forwards, and no client yet."""
+    async with (
+        json_subprocess(bed.guard, "sink", core=cores.load) as sink,
+        json_subprocess(bed.guard, "fanout_clients", core=cores.load) as clients,
+    ):
         port = (await sink.answer())["port"]
         own = {**SETTINGS, "COMET_FORWARD_URL": f"http://{LOOPBACK}:{port}"}
         async with bed.comet(own, cores.server, profile=profile) as comet:
@@ -130,24 +133,24 @@ async def comet_stand(bed: TestBed, cores: Cores, *, profile: bool = False) -> A
             if "redis" in bed.servers:
                 pin(bed.servers["redis"].pid, cores.load)
                 beside.append(bed.servers["redis"].pid)
-            yield Stand(COMET, comet.pid, crowd, cores, comet.ws_port, beside, service=comet)
+            yield ServerUnderTest(COMET, comet.pid, clients, cores, comet.ws_port, beside, service=comet)
 
 
 @asynccontextmanager
-async def baseline_stand(bed: TestBed, cores: Cores, name: str) -> AsyncIterator[Stand]:
-    """Run one of the baselines, and no crowd yet."""
+async def baseline_under_test(bed: TestBed, cores: Cores, name: str) -> AsyncIterator[ServerUnderTest]:
+    """Run one of the baselines, and no client yet."""
     async with (
-        piped(bed.guard, "baselines", KINDS[name], core=cores.server) as server,
-        piped(bed.guard, "crowd", core=cores.load) as crowd,
+        json_subprocess(bed.guard, "baselines", KINDS[name], core=cores.server) as server,
+        json_subprocess(bed.guard, "fanout_clients", core=cores.load) as clients,
     ):
         port = (await server.answer())["port"]
-        yield Stand(name, server.pid, crowd, cores, port, baseline=server)
+        yield ServerUnderTest(name, server.pid, clients, cores, port, baseline=server)
 
 
 @asynccontextmanager
-async def stand(bed: TestBed, cores: Cores, name: str) -> AsyncIterator[Stand]:
+async def server_under_test(bed: TestBed, cores: Cores, name: str) -> AsyncIterator[ServerUnderTest]:
     """Run a server by its name."""
-    async with comet_stand(bed, cores) if name == COMET else baseline_stand(bed, cores, name) as it:
+    async with comet_under_test(bed, cores) if name == COMET else baseline_under_test(bed, cores, name) as it:
         yield it
 
 

@@ -1,6 +1,6 @@
-"""A part of the bench: its name, its options, and the function that measures. Each part's module has one as `PART`.
+"""A benchmark: its name, its options, and the function that measures. Each module of bench/cases has one, `BENCHMARK`.
 
-Neighbours: `cli.py` makes a command of each part; the parts are listed there.
+Neighbours: `__main__.py` makes a command of each benchmark.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Benchmark:
     """One sub-command of `python -m bench`."""
 
     name: str

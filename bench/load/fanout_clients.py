@@ -1,8 +1,8 @@
-"""The load generator, `python -m bench.load.crowd`: thousands of clients that receive, some of which also send.
+"""The fan-out clients, `python -m bench.load.fanout_clients`: thousands that receive, some of which also send.
 
 It must cost much less than the server that it loads, or it would be measured instead: one epoll loop, one buffer for
 all, nothing of a client but its socket; messages are counted and aged by finding their marks (wire.py). It obeys lines
-of JSON on stdin and answers each with one on stdout; `piped.py` is the other end.
+of JSON on stdin and answers each with one on stdout; `json_subprocess.py` is the other end.
 """
 
 import base64
@@ -47,7 +47,7 @@ class Tally:
     errors: list[str] = field(default_factory=list)
 
 
-class Crowd:
+class FanoutClients:
     """All clients of one server."""
 
     def __init__(self) -> None:
@@ -231,4 +231,4 @@ def _send(send: Callable[[Any], int], frame: bytes | bytearray) -> None:
 
 
 if __name__ == "__main__":
-    Crowd().run()
+    FanoutClients().run()
