@@ -1,19 +1,19 @@
-"""A server and its clients, ready to be loaded: Comet, or one of the servers that it is held against.
+"""A server and its clients, ready to be loaded: Comet, or one of the servers that it is compared with.
 
-The server has one core for itself; the clients, Redis and the sink share the other. All servers of a part run at the
-same time and are loaded by turns, so that a machine that drifts does so for all of them alike.
+The server has one core for itself; the clients, Redis and the sink share the other. All servers of a benchmark run at
+the same time and are loaded by turns, so that a machine that drifts does so for all of them alike.
 """
 
 import resource
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from bench.load.cores import Cores, busy_seconds, pin
-from bench.load.crowd_connect import Way
+from bench.load.connect import ClientPlan
+from bench.load.generator import SendPlan
 from bench.load.json_subprocess import JsonSubprocess, json_subprocess
-from bench.report.measures import Unmeasured, cpu_seconds
+from bench.measures import Cores, Unmeasured, busy_seconds, cpu_seconds, pin
 from chatroom.up.ports import LOOPBACK
 from testbed.bed import TestBed
 from testbed.service import Service
@@ -27,21 +27,12 @@ CONTENT_BYTES: Final = 50  # of a message, which makes frames of about 200 bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """One load: a room's flush every `period_s`, of `burst` messages."""
-
-    seconds: float
-    period_s: float
-    burst: int
-
-
-@dataclass(frozen=True, slots=True)
 class Taken:
-    """What one load took, and what it brought."""
+    """One load: the CPU it took, and what the clients received."""
 
     server_s: float  # CPU of the server
     load_s: float  # CPU of all that shares the other core
-    others_s: float  # CPU that programs which are not ours took from either core
+    others_s: float  # CPU that other programs took from either core
     seconds: float
     sent: int
     messages: int
@@ -49,8 +40,8 @@ class Taken:
     reads: int
     received_bytes: int
     gone: int
-    errors: list[str]  # that senders were told
-    ages_ms: list[float]  # at fanout_clients.POINTS of the distribution
+    refused: dict[str, int]  # frames, by the code of the error
+    ages_ms: list[float]  # at 0, 0.1, ... 100 % of the distribution
     flush: str
 
     @property
@@ -58,8 +49,12 @@ class Taken:
         """The server's CPU for each message that a client received."""
         return self.server_s * 1e6 / self.messages
 
+    def age_ms(self, percent: float) -> float:
+        """Return the age that so many percent of the messages did not exceed."""
+        return self.ages_ms[round(percent * 10)]
+
     def joined(self, burst: int) -> float:
-        """How many flushes came in one read: more than one where the server joined them, or clients were late."""
+        """Return the flushes in one read: more than one where the server joined them, or clients were late."""
         return self.messages / burst / max(1, self.reads)
 
     @property
@@ -78,9 +73,6 @@ class Taken:
         return self.load_s / self.seconds
 
 
-_BROUGHT: Final = tuple(one.name for one in fields(Taken) if not one.name.endswith("_s"))
-
-
 @dataclass(slots=True)
 class ServerUnderTest:
     """A server and its clients."""
@@ -93,30 +85,47 @@ class ServerUnderTest:
     beside: Sequence[int] = ()  # programs on the load's core that work for the server: Redis, the sink
     baseline: JsonSubprocess | None = None
     service: Service | None = None  # Comet
-    way: Way | None = None
+    plan: ClientPlan | None = None
 
-    async def come(self, way: Way) -> dict[str, Any]:
+    async def connect(self, plan: ClientPlan) -> dict[str, Any]:
         """Connect the clients."""
-        self.way = way
-        return await self.clients.ask(do="come", **asdict(way))
+        self.plan = plan
+        return await self.clients.ask(do="connect", **asdict(plan))
 
     async def replay(self, flush: str) -> None:
-        """Let a baseline send what Comet was seen to send."""
+        """Let a baseline send a flush that was recorded of Comet."""
         if self.baseline is not None:
             await self.baseline.ask(flush=flush)
 
-    async def load(self, load: Load) -> Taken:
-        """Load it and return what that took. Raises Unmeasured where nothing comes."""
+    async def load(self, seconds: float, period_s: float, burst: int) -> Taken:
+        """Load it with a frame of `burst` messages every `period_s`. Raises Unmeasured where nothing is delivered."""
+        assert self.plan is not None  # noqa: S101 - the clients have connected
+        plan = SendPlan(1 / period_s, seconds, burst, CONTENT_BYTES)
         mine = (self.pid, self.clients.pid, *self.beside)
         before = [cpu_seconds(pid) for pid in mine]
         cores = busy_seconds(self.cores.server), busy_seconds(self.cores.load)
-        got = await self.clients.ask(do="load", content_bytes=CONTENT_BYTES, **asdict(load))
+        got = await self.clients.ask(do="load", **asdict(plan))
         server_s, *load_s = (cpu_seconds(pid) - begun for pid, begun in zip(mine, before, strict=True))
         busy_s = busy_seconds(self.cores.server) + busy_seconds(self.cores.load) - sum(cores)
-        if not got["messages"] or not got["ages_ms"]:
-            raise Unmeasured(f"{self.name} delivered none of {got['expected']} messages. {''.join(got['errors'][:1])}")
-        others_s = max(0.0, busy_s - server_s - sum(load_s))
-        return Taken(server_s, sum(load_s), others_s, **{name: got[name] for name in _BROUGHT})
+        whole = got["whole"]
+        expected = whole["sent"] * burst * self.plan.clients // self.plan.rooms
+        if not whole["delivered"] or not got["ages_ms"]:
+            raise Unmeasured(f"{self.name} delivered none of {expected} messages. Refused: {got['refused']}")
+        return Taken(
+            server_s,
+            sum(load_s),
+            max(0.0, busy_s - server_s - sum(load_s)),
+            whole["seconds"],
+            whole["sent"],
+            whole["delivered"],
+            expected,
+            whole["reads"],
+            whole["received_bytes"],
+            whole["gone"],
+            got["refused"],
+            got["ages_ms"],
+            got["flush"],
+        )
 
 
 @asynccontextmanager
@@ -124,7 +133,7 @@ async def comet_under_test(bed: TestBed, cores: Cores, *, profile: bool = False)
     """Run Comet with a Redis as promised, a sink for what it forwards, and no client yet."""
     async with (
         json_subprocess(bed.guard, "sink", core=cores.load) as sink,
-        json_subprocess(bed.guard, "fanout_clients", core=cores.load) as clients,
+        json_subprocess(bed.guard, "generator", core=cores.load) as clients,
     ):
         port = (await sink.answer())["port"]
         own = {**SETTINGS, "COMET_FORWARD_URL": f"http://{LOOPBACK}:{port}"}
@@ -141,7 +150,7 @@ async def baseline_under_test(bed: TestBed, cores: Cores, name: str) -> AsyncIte
     """Run one of the baselines, and no client yet."""
     async with (
         json_subprocess(bed.guard, "baselines", KINDS[name], core=cores.server) as server,
-        json_subprocess(bed.guard, "fanout_clients", core=cores.load) as clients,
+        json_subprocess(bed.guard, "generator", core=cores.load) as clients,
     ):
         port = (await server.answer())["port"]
         yield ServerUnderTest(name, server.pid, clients, cores, port, baseline=server)
@@ -155,5 +164,5 @@ async def server_under_test(bed: TestBed, cores: Cores, name: str) -> AsyncItera
 
 
 def fitting(clients: int) -> int:
-    """Return how many of so many clients this machine's limit of open files allows in one program."""
+    """Return how many of the clients the limit of open files allows in one program."""
     return min(clients, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE_FILES)

@@ -7,13 +7,13 @@ import asyncio
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import IO, Any, Final
 
 import orjson
 
-from bench.report.measures import Unmeasured
+from bench.measures import Unmeasured
 from chatroom.config import program_environ
 from chatroom.up.guard import Guard
 from testbed.program import kept_on
@@ -64,6 +64,12 @@ class JsonSubprocess:
     def _died(self) -> Died:
         self._said.seek(0)
         return Died(f"{self.name} ended: {self._said.read().decode(errors='replace').strip()[-2000:]}")
+
+
+def say(answer: Mapping[str, Any]) -> None:
+    """Write an answer, in the subprocess."""
+    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.cases.capacity_model import Cost, Demand, needed, off_by, settle, spread
+from bench.cases.capacity import Cost, Demand, needed, off_by, settle, spread
 
 
 def test_constants_are_recovered_from_the_three_measurements() -> None:
