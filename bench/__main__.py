@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 import uvloop
 
-from bench.benchmark import Benchmark, Progress, RunOptions
+from bench.benchmark import Benchmark, RunLog, RunOptions
 from bench.cases.capacity import CAPACITY
 from bench.cases.connections import CONNECTIONS
 from bench.cases.fanout import FANOUT, ROOMS
@@ -110,7 +110,7 @@ def _run(  # noqa: PLR0913 - the options of every benchmark
     **own: Any,  # noqa: ANN401 - click has given each its type
 ) -> None:
     """Run the benchmarks one after the other, each in a test bed of its own, and write the results."""
-    progress, failed = Progress(), False
+    progress, failed = RunLog(), False
     try:
         pictures.check()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

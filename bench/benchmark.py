@@ -11,7 +11,7 @@ from bench.report.results import Report
 from testbed.bed import TestBed
 
 
-class Progress:
+class RunLog:
     """Says on stderr how far a run is; stdout is for the results."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class RunOptions:
 
     repeat: int  # repetitions of each measurement; results are medians with their spread
     seconds: float  # of one measurement
-    progress: Progress
+    progress: RunLog
     own: Mapping[str, Any] = field(default_factory=dict)
     quick: bool = False  # fewer sizes, where a benchmark has many
 

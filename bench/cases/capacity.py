@@ -65,7 +65,7 @@ def settle(few: tuple[int, float], many: tuple[int, float], on_two: float) -> Co
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class CapacityDemand:
     """Who shall be served, and how full a core, a node's memory and so on may be."""
 
     users: int
@@ -91,7 +91,7 @@ class Needed:
     partitions: int
 
 
-def needed(demand: Demand, costs: Mapping[str, Cost]) -> Needed:
+def needed(demand: CapacityDemand, costs: Mapping[str, Cost]) -> Needed:
     """Return what the demand takes: the least number of nodes that is enough for it, and what goes with that."""
     by_memory = ceil(demand.users * demand.connection_kib / (demand.node_memory_gib * 1024 * 1024))
     by_connections = ceil(demand.users / demand.node_connections)
@@ -120,7 +120,7 @@ def spread(nodes: int, members: int) -> float:
     return nodes * (1.0 - (1.0 - 1.0 / nodes) ** members)
 
 
-def _processes(demand: Demand, cost: Cost, serving: float) -> int:
+def _processes(demand: CapacityDemand, cost: Cost, serving: float) -> int:
     return max(1, ceil(demand.messages_per_s * cost.us(serving, demand.room_members) / 1e6 / demand.core_share))
 
 
@@ -151,7 +151,7 @@ async def run(bed: TestBed, options: RunOptions) -> Report:
     predicted = {name: costs[name].us(CHECK.nodes, CHECK.members) for name in NAMES}
     own = options.own
     kib = Spread.of(one.connection_kib for one in found).median
-    demand = Demand(own["users"], own["room"], own["users"] * own["per_minute"] / 60, kib)
+    demand = CapacityDemand(own["users"], own["room"], own["users"] * own["per_minute"] / 60, kib)
     return Report(
         "capacity",
         f"Capacity: what {demand.users:,} users would take",
@@ -227,7 +227,7 @@ def _off(predicted: dict[str, float], measured: dict[str, float]) -> str:
     return f"{off_by(sum(predicted.values()), sum(measured.values())):.0%}"
 
 
-def _notes(demand: Demand, need: Needed, predicted: dict[str, float], measured: dict[str, float]) -> list[str]:
+def _notes(demand: CapacityDemand, need: Needed, predicted: dict[str, float], measured: dict[str, float]) -> list[str]:
     off = off_by(sum(predicted.values()), sum(measured.values()))
     verdict = "holds" if off <= CHECK_SHARE else "FAILED"
     return [

@@ -5,7 +5,8 @@ the clients come, and writes again while they are cut off; each of them must be 
 """
 
 import asyncio
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -16,8 +17,8 @@ from bench.cases.server_under_test import BARE, COMET, CONTENT_BYTES, SERVE, Ser
 from bench.load.connect import GIVE_UP_S, ClientPlan
 from bench.load.generator import SendPlan
 from bench.load.json_subprocess import JsonSubprocess, json_subprocess
-from bench.measures import KIB, Cores, Memory, Spread, cpu_seconds, memory
-from bench.report.results import Cell, Measured, Report
+from bench.measures import KIB, Cores, Memory, cpu_seconds, memory
+from bench.report.results import Cell, Measured, Report, median, over
 from testbed.bed import TestBed
 
 COLUMNS: Final = (
@@ -84,29 +85,18 @@ async def run(bed: TestBed, options: RunOptions) -> Report:
     returns: dict[ConnectionCase, list[Arrival]] = {case: [] for case in cases if not case.deflate}
     for repetition in range(options.repeat):
         for case in cases:
-            options.progress.say(
-                f"{clients:,} clients, {case.server} {case.what(clients)}, {repetition + 1} of {options.repeat}"
-            )
+            said = ", ".join(filter(None, (case.server, case.what(clients))))
+            options.progress.say(f"{clients:,} clients, {said}, {repetition + 1} of {options.repeat}")
             came, back = await _measure(bed, case, clients, options.seconds)
             connects[case].append(came)
             if back is not None:
                 returns[case].append(back)
     rows = [_row(case, "connect", found) for case, found in connects.items()]
     rows += [_row(case, "all back at once", found) for case, found in returns.items()]
-    idle = Spread.of(_kib(came) for came in connects[cases[0]]).median
-    less = (
-        ()
-        if clients == asked
-        else (f"The limit of open files allows only {clients:,} of the {asked:,} clients asked for.",)
-    )
-    return Report(
-        "connections",
-        f"{clients:,} connections",
-        COLUMNS,
-        rows,
-        [Measured("idle_kib", idle, _why(idle, connects))],
-        (*NOTES, *less),
-    )
+    notes = [*NOTES]
+    if clients < asked:
+        notes.append(f"The limit of open files allows only {clients:,} of the {asked:,} clients asked for.")
+    return Report("connections", f"{clients:,} connections", COLUMNS, rows, [_idle_target(connects)], notes)
 
 
 async def _measure(bed: TestBed, case: ConnectionCase, clients: int, settle_s: float) -> tuple[Arrival, Arrival | None]:
@@ -159,36 +149,36 @@ async def _write(authors: JsonSubprocess, case: ConnectionCase) -> None:
 
 
 def _row(case: ConnectionCase, what: str, found: Sequence[Arrival]) -> list[Cell]:
-    answers = [one.answer for one in found]
-    missing = any(one["missing"] for one in answers)
+    answers, clients = [one.answer for one in found], found[0].clients
+    all_in = not any(one["missing"] for one in answers)
     return [
         case.server,
-        ", ".join(filter(None, (what, case.what(found[0].clients)))),
-        found[0].clients,
-        Spread.of(_kib(one) for one in found) if found[0].memory is not None else None,
-        Spread.of(one.memory.rss_bytes / KIB / one.clients for one in found if one.memory is not None).median
-        if found[0].memory is not None
-        else None,
-        Spread.of((one.clients - one.answer["missing"]) / one.answer["seconds"] for one in found).median,
-        Spread.of(one.server_s * 1e6 / (one.clients - one.answer["missing"]) for one in found),
-        Spread.of(one["half_s"] for one in answers).median,
-        Spread.of(one["most_s"] for one in answers).median,
-        None if missing else Spread.of(one["seconds"] for one in answers),
-        round(Spread.of(one["tries"] for one in answers).median),
-        Spread.of(one["cpu_s"] / one["seconds"] * 100 for one in answers).median,
+        ", ".join(filter(None, (what, case.what(clients)))),
+        clients,
+        over(_kib_each(found)),
+        median([one.memory.rss_bytes / KIB / clients for one in found if one.memory is not None]),
+        median([(clients - one["missing"]) / one["seconds"] for one in answers]),
+        over([one.server_s * 1e6 / (clients - one.answer["missing"]) for one in found]),
+        median([one["half_s"] for one in answers]),
+        median([one["most_s"] for one in answers]),
+        over([one["seconds"] for one in answers]) if all_in else None,
+        round(statistics.median(one["tries"] for one in answers)),
+        median([one["cpu_s"] / one["seconds"] * 100 for one in answers]),
         "; ".join(dict.fromkeys(one.remark for one in found if one.remark)),
     ]
 
 
-def _kib(came: Arrival) -> float:
-    """Return what a connection takes of the server's own memory."""
-    assert came.memory is not None  # noqa: S101 - it was taken
-    return came.memory.uss_bytes / KIB / came.clients
+def _kib_each(found: Sequence[Arrival]) -> list[float]:
+    """Return the server's own memory for each connection, in all repetitions in which it was taken."""
+    return [one.memory.uss_bytes / KIB / one.clients for one in found if one.memory is not None]
 
 
-def _why(kib: float, connects: dict[ConnectionCase, list[Arrival]]) -> str:
-    serve = next(found for case, found in connects.items() if case.server == SERVE)
-    return f"{kib:.3g} KiB against {Spread.of(_kib(came) for came in serve).median:.3g} KiB of websockets.serve"
+def _idle_target(connects: Mapping[ConnectionCase, Sequence[Arrival]]) -> Measured:
+    comet, serve = (
+        statistics.median(_kib_each(next(found for case, found in connects.items() if case.server == server)))
+        for server in (COMET, SERVE)
+    )
+    return Measured("idle_kib", comet, f"{comet:.3g} KiB against {serve:.3g} KiB of websockets.serve")
 
 
 CONNECTIONS: Final = Benchmark(

@@ -10,7 +10,7 @@ from bench.cases.fan import BUSY, JOINED, TIMED, Fan, FanShape, costs, fan_out, 
 from bench.cases.server_under_test import BARE, COMET, Taken
 from bench.measures import Spread
 from bench.report.pictures import Chart, Series
-from bench.report.results import Cell, Measured, Report, missed
+from bench.report.results import Cell, Measured, Report, median, missed, over
 from testbed.bed import TestBed
 
 CLIENTS: Final = (100, 1000, 10_000)
@@ -95,23 +95,21 @@ def _row(fan: Fan, bare: Fan | None) -> list[Cell]:
         shape.rooms,
         shape.burst,
         fan.name,
-        Spread.of(one.us_per_delivery for one in taken),
-        ratio(fan, bare) if bare is not None and fan.name != BARE else None,
-        Spread.of(one.messages / one.seconds for one in taken).median,
-        Spread.of(one.age_ms(50) for one in taken),
-        Spread.of(one.age_ms(99) for one in taken),
-        Spread.of(one.busy * 100 for one in taken).median,
-        Spread.of(one.load_busy * 100 for one in taken).median,
+        over([one.us_per_delivery for one in taken]),
+        over(ratios(fan, bare)) if bare is not None and fan.name != BARE else None,
+        median([one.messages / one.seconds for one in taken]),
+        over([one.age_ms(50) for one in taken]),
+        over([one.age_ms(99) for one in taken]),
+        median([one.busy * 100 for one in taken]),
+        median([one.load_busy * 100 for one in taken]),
         round(sum(one.received_bytes for one in taken) / sum(one.messages for one in taken)),
         "; ".join(remarks(fan)),
     ]
 
 
-def ratio(fan: Fan, bare: Fan) -> Spread:
+def ratios(fan: Fan, bare: Fan) -> list[float]:
     """Return what a delivery costs against the bare write, repetition by repetition."""
-    return Spread.of(
-        one.us_per_delivery / other.us_per_delivery for one, other in zip(fan.taken, bare.taken, strict=True)
-    )
+    return [one.us_per_delivery / other.us_per_delivery for one, other in zip(fan.taken, bare.taken, strict=True)]
 
 
 def remarks(fan: Fan) -> list[str]:
@@ -151,7 +149,7 @@ def measured(fans: Sequence[Fan]) -> list[Measured]:
             us, bare_us = (Spread.of(one.us_per_delivery for one in fan.taken).median for fan in (comet, bare))
             why = f"{us:.3g} us against {bare_us:.3g} us; see the costs below the table"
             doubt = "; ".join(dict.fromkeys(doubts(comet) + doubts(bare)))
-            found.append(Measured(key, ratio(comet, bare).median, why, doubt))
+            found.append(Measured(key, Spread.of(ratios(comet, bare)).median, why, doubt))
     return found
 
 

@@ -72,7 +72,7 @@ class Handshake:
 
 
 @dataclass(slots=True)
-class Connected:
+class ConnectedClients:
     """The connected clients' sockets, in the order of their numbers, and how connecting went."""
 
     socks: list[socket.socket]
@@ -99,7 +99,7 @@ class Connector:
         self._tries = self._recovered = self._told = 0
         self._began = time.monotonic()
 
-    def connect(self) -> Connected:
+    def connect(self) -> ConnectedClients:
         """Connect all clients. Raises RuntimeError where all must connect and some can't."""
         plan = self._plan
         patience_s = WAIT_S if plan.everybody else GIVE_UP_S
@@ -116,7 +116,7 @@ class Connector:
             raise RuntimeError(f"only {len(self._socks)} of {plan.clients} clients connected within {WAIT_S:.0f} s")
         hang_up(one.sock for one in self._handshakes.values())
         socks = [sock for _, sock in sorted(self._socks.items())]
-        return Connected(socks, self._seconds, self._tries, missing, self._recovered, self._told, self._times)
+        return ConnectedClients(socks, self._seconds, self._tries, missing, self._recovered, self._told, self._times)
 
     @property
     def _seconds(self) -> float:

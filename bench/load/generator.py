@@ -20,7 +20,7 @@ import orjson
 from bench.load import wire
 from bench.load.connect import ClientPlan, Connector, hang_up
 from bench.load.json_subprocess import say
-from bench.load.tally import Counts, Receipts, Tally, quantiles_ms, seen
+from bench.load.tally import ClientCounts, Receipts, Tally, quantiles_ms, seen
 from bench.measures import percentile
 
 BUFFER_BYTES: Final = 1 << 20
@@ -45,7 +45,7 @@ class SendPlan:
     drain_s: float = 60.0  # at most, until everything is answered and delivered
 
 
-class Client:
+class LoadClient:
     """One connection."""
 
     __slots__ = ("fd", "receipts", "receive", "room", "sock", "timed", "unread", "unsent", "watched")
@@ -69,10 +69,11 @@ class Generator:
         self._epoll = select.epoll()
         self._buffer = bytearray(BUFFER_BYTES)
         self._plan = ClientPlan(0, "")
-        self._clients: list[Client] = []
-        self._by_fd: dict[int, Client] = {}
+        self._clients: list[LoadClient] = []
+        self._by_fd: dict[int, LoadClient] = {}
         self._positions: dict[str, tuple[int, int]] = {}  # of the rooms, when the clients connected last
-        self._counts = Counts()
+        self._counts = ClientCounts()
+        self._begun = ClientCounts()  # the counts when the load began
         self._tally = Tally()
         self._acks: list[bytes] = []  # for the ledger
 
@@ -110,7 +111,7 @@ class Generator:
         self._plan = plan
         for k, sock in enumerate(connected.socks):
             receipts = Receipts(witness=k < plan.rooms) if plan.keep else None
-            client = Client(sock, k % plan.rooms, receipts, timed=plan.times(k))
+            client = LoadClient(sock, k % plan.rooms, receipts, timed=plan.times(k))
             self._clients.append(client)
             self._by_fd[client.fd] = client
             self._epoll.register(client.fd, select.EPOLLIN)
@@ -141,6 +142,7 @@ class Generator:
         begin_s = max(plan.begin_s, time.monotonic())
         measured_s = begin_s + plan.warm_s
         self._tally = tally = Tally(plan.burst, int(measured_s * 1e9))
+        self._begun = replace(self._counts)
         rooms = range(self._plan.rooms)
         templates = [wire.send_template(self._plan.room_of(k), plan.burst, plan.content_bytes) for k in rooms]
         if plan.warm_s:
@@ -170,7 +172,7 @@ class Generator:
         first, due = counts.sent, begin_s
         while (now := time.monotonic()) < end_s or due < end_s:
             while due <= now and due < end_s:
-                client, at_ns = senders[counts.sent % len(senders)], time.monotonic_ns()
+                client, at_ns = senders[(counts.sent - first) % len(senders)], time.monotonic_ns()
                 self._write(client, wire.filled(templates[client.room], plan.burst, counts.sent, at_ns))
                 self._tally.late_ns.append(at_ns - int(due * 1e9))
                 counts.sent += 1
@@ -194,12 +196,12 @@ class Generator:
         return True
 
     def _complete(self) -> bool:
-        counts, plan = self._counts, self._plan
-        refused = counts.answered - counts.acked
-        expected = (counts.sent - refused) * self._tally.burst * plan.clients // plan.rooms
-        return counts.delivered >= expected and (counts.answered == counts.sent or not plan.acks)
+        plan, since = self._plan, self._counts.since(self._begun)
+        refused = since["answered"] - since["acked"]
+        expected = (since["sent"] - refused) * self._tally.burst * plan.clients // plan.rooms
+        return since["delivered"] >= expected and (since["answered"] >= since["sent"] or not plan.acks)
 
-    def _write(self, client: Client, frame: bytes) -> None:
+    def _write(self, client: LoadClient, frame: bytes) -> None:
         if client.unsent:
             client.unsent += frame
             return
@@ -213,7 +215,7 @@ class Generator:
             client.unsent = frame[size:]
             self._epoll.modify(client.fd, select.EPOLLIN | select.EPOLLOUT)
 
-    def _write_rest(self, client: Client) -> None:
+    def _write_rest(self, client: LoadClient) -> None:
         frame, client.unsent = client.unsent, b""
         self._epoll.modify(client.fd, select.EPOLLIN)
         self._write(client, frame)
@@ -250,7 +252,7 @@ class Generator:
                 self._drop(client)
             counts.received_bytes += size
 
-    def _take(self, client: Client, unread: bytes) -> bytes:
+    def _take(self, client: LoadClient, unread: bytes) -> bytes:
         """Take all whole frames, and return the rest."""
         at = 0
         while end := wire.frame_end(unread, at):
@@ -258,7 +260,7 @@ class Generator:
             at = end
         return unread[at:]
 
-    def _take_frame(self, client: Client, frame: bytes) -> None:
+    def _take_frame(self, client: LoadClient, frame: bytes) -> None:
         if found := frame.count(wire.MARK):
             self._counts.delivered += found
             if client.watched:
@@ -274,13 +276,13 @@ class Generator:
             self._tally.refuse(frame)
             self._counts.answered += 1
 
-    def _look(self, client: Client, frame: bytes | bytearray) -> None:
+    def _look(self, client: LoadClient, frame: bytes | bytearray) -> None:
         if client.timed:
             self._tally.time(frame, time.monotonic_ns())
         if client.receipts is not None:
             client.receipts.take(frame)
 
-    def _drop(self, client: Client) -> None:
+    def _drop(self, client: LoadClient) -> None:
         """Forget a client whose connection is closed."""
         self._epoll.unregister(client.fd)
         del self._by_fd[client.fd]

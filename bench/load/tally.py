@@ -23,8 +23,8 @@ _CODE: Final = re.compile(rb'"code":"(\w+)"')
 
 
 @dataclass(slots=True)
-class Counts:
-    """Counts since the clients connected."""
+class ClientCounts:
+    """ClientCounts since the clients connected."""
 
     sent: int = 0  # frames
     answered: int = 0  # frames, acked or refused
