@@ -1,5 +1,6 @@
-"""`python -m bench`: what the product costs and how fast it is, measured against baselines in the same run.
+"""`python -m bench`: the cost and the speed of the product, each figure beside a baseline of the same run.
 
-`cli.py` asks, `part.py` says what a part is, each part measures one thing in a `TestBed` (`bed.py`, which starts the real
-servers), `results.py` writes tables, `pictures.py` draws. Linux only: CPU and memory are read from /proc.
+`__main__.py` is the command line. Each module of `cases/` has one `Benchmark`, which measures in a `TestBed` of real
+servers. `load/` has the load generators and the baselines, `report/` writes tables and pictures to `results/`.
+Linux only: CPU and memory are read from /proc.
 """

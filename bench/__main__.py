@@ -1,7 +1,6 @@
-"""`python -m bench`: each part is a sub-command; `all` runs every part and is what `make bench` does."""
+"""`python -m bench`: a sub-command for each benchmark; `all` runs them all, as `make bench` does."""
 
 import asyncio
-import importlib
 import re
 import sys
 from collections.abc import Sequence
@@ -11,28 +10,27 @@ from typing import Any, Final
 import click
 import uvloop
 
-from bench.part import Options, Part
-from bench.report import index, pictures, results
-from bench.report.measures import Unmeasured
-from bench.report.progress import Progress
+from bench.benchmark import Benchmark, RunLog, RunOptions
+from bench.cases.capacity import CAPACITY
+from bench.cases.connections import CONNECTIONS
+from bench.cases.fanout import FANOUT, ROOMS
+from bench.cases.ingest import INGEST
+from bench.cases.latency import LATENCY, PUSHES
+from bench.cases.size import SIZE
+from bench.measures import Unmeasured
+from bench.report import pictures, results
 from chatroom import usage
 from common.errors import StartupError
 from testbed.bed import TestBed
 
-# In the order of `all`; each has a PART.
-MODULES: Final = ("fanout", "rooms", "connections", "latency", "pushes", "ingest", "size", "capacity")
+BENCHMARKS: Final = (FANOUT, ROOMS, CONNECTIONS, LATENCY, PUSHES, INGEST, SIZE, CAPACITY)  # in the order of `all`
 INTERRUPTED: Final = 130
 REPEAT: Final = 3
 _NOT_OURS: Final = ", whose CPU is not measured then, instead of starting one."
 
 
-def parts() -> list[Part]:
-    """Return all parts."""
-    return [importlib.import_module(f"bench.cases.{name}").PART for name in MODULES]
-
-
 def common_options(seconds: float | None) -> list[click.Option]:
-    """Return what every part can be told. `seconds` is the default, None where each part has its own."""
+    """Return the options of every benchmark. `seconds` is the default, None where each has its own."""
     shown = "each part's own" if seconds is None else f"{seconds:g}"
     folder = click.Path(file_okay=False, path_type=Path)
     return [
@@ -67,8 +65,7 @@ def common_options(seconds: float | None) -> list[click.Option]:
 
 
 def group() -> click.Group:
-    """Return the command with a sub-command for each part."""
-    found = parts()
+    """Return the command with a sub-command for each benchmark."""
     bench = usage.Group(
         "bench",
         help="Measure what the product costs and how fast it is, against baselines in the same run.\n\n"
@@ -80,28 +77,28 @@ def group() -> click.Group:
     everything = click.Command(
         "all",
         params=list(common_options(None)),
-        callback=lambda **chosen: _run(found, **chosen),
+        callback=lambda **chosen: _run(BENCHMARKS, **chosen),
         help="Run all parts (what `make bench` does).",
         epilog="Example: python -m bench all --repeat 1",
     )
     bench.add_command(everything)
-    for part in found:
-        bench.add_command(_command(part))
+    for one in BENCHMARKS:
+        bench.add_command(_command(one))
     return bench
 
 
-def _command(part: Part) -> click.Command:
+def _command(one: Benchmark) -> click.Command:
     return click.Command(
-        part.name,
-        params=[*part.options, *common_options(part.seconds)],
-        callback=lambda **chosen: _run([part], **chosen),
-        help=part.about,
-        epilog=f"Example: {part.example}",
+        one.name,
+        params=[*one.options, *common_options(one.seconds)],
+        callback=lambda **chosen: _run([one], **chosen),
+        help=one.about,
+        epilog=f"Example: {one.example}",
     )
 
 
-def _run(  # noqa: PLR0913 - what every part can be told
-    chosen: Sequence[Part],
+def _run(  # noqa: PLR0913 - the options of every benchmark
+    benchmarks: Sequence[Benchmark],
     *,
     redis: str | None,
     kafka: str | None,
@@ -112,17 +109,16 @@ def _run(  # noqa: PLR0913 - what every part can be told
     out: Path,
     **own: Any,  # noqa: ANN401 - click has given each its type
 ) -> None:
-    """Run these parts one after the other, each in a test bed of its own, and write what they found."""
-    progress, failed = Progress(), False
-    command = f"python -m bench {' '.join(sys.argv[1:])}"
+    """Run the benchmarks one after the other, each in a test bed of its own, and write the results."""
+    progress, failed = RunLog(), False
     try:
         pictures.check()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            for part in chosen:
+            for one in benchmarks:
                 times = repeat or (1 if quick else REPEAT)
-                lasting = seconds or (part.seconds / 2 if quick else part.seconds)
-                options = Options(times, lasting, out, progress, _defaults(part) | own, command, quick)
-                failed |= not runner.run(_measured(part, TestBed(redis, kafka, _pairs(settings)), options))
+                lasting = seconds or (one.seconds / 2 if quick else one.seconds)
+                options = RunOptions(times, lasting, progress, _defaults(one) | own, quick)
+                failed |= not runner.run(_measured(one, TestBed(redis, kafka, _pairs(settings)), options, out))
     except StartupError as e:
         raise click.ClickException(str(e)) from None
     except KeyboardInterrupt:
@@ -133,35 +129,30 @@ def _run(  # noqa: PLR0913 - what every part can be told
 
 
 def _pairs(settings: Sequence[str]) -> dict[str, str]:
-    """Return the settings by name. Raises StartupError for what is none."""
+    """Return the settings by name. Raises StartupError where one is malformed."""
     for one in settings:
         if not re.fullmatch(r"(CHAT|COMET|LOGIC|JOB)_\w+=.*", one):
             raise StartupError(f"--set takes a setting of a service, such as CHAT_LOG_LEVEL=info, not {one!r}")
     return dict(one.split("=", 1) for one in settings)
 
 
-def _defaults(part: Part) -> dict[str, Any]:
-    """Return what a part's own options are where none is given."""
-    return click.Command(part.name, params=list(part.options)).make_context(part.name, []).params
+def _defaults(one: Benchmark) -> dict[str, Any]:
+    """Return a benchmark's own options with their defaults."""
+    return click.Command(one.name, params=list(one.options)).make_context(one.name, []).params
 
 
-async def _measured(part: Part, bed: TestBed, options: Options) -> bool:
-    """Measure a part; where that can't be done say so, and let the others go on."""
+async def _measured(one: Benchmark, bed: TestBed, options: RunOptions, out: Path) -> bool:
+    """Run a benchmark; where it can't measure, say so, so that the others still run."""
+    options.progress.say(f"{one.name}: {one.about.splitlines()[0]}")
     try:
-        await _measure(part, bed, options)
+        async with bed:
+            report = await one.run(bed, options)
     except Unmeasured as e:
-        click.echo(f"{part.name} could not be measured: {e}", err=True)
+        click.echo(f"{one.name} could not be measured: {e}", err=True)
         return False
+    results.write(report, out, f"python -m bench {' '.join(sys.argv[1:])}")
+    click.echo(results.text(report))
     return True
-
-
-async def _measure(part: Part, bed: TestBed, options: Options) -> None:
-    options.progress.say(f"{part.name}: {part.about.splitlines()[0]}")
-    async with bed:
-        result = await part.run(bed, options)
-    results.write(result, options.out, options.command)
-    index.write(options.out)
-    click.echo(results.text(result))
 
 
 if __name__ == "__main__":

@@ -1,30 +1,33 @@
-"""Capacity: what 1,000,000 users would take, from constants measured here, and how far a prediction by them is off.
+"""Benchmark `capacity`: what so many users would take, from constants measured here, and how far a prediction is off.
 
-What a service uses while nothing happens is measured first and taken off: a message's cost is what comes on top. The
-constants are of a light load; batches grow with it and make a message cheaper, so that the numbers are rather too high.
-A run of another shape shows what the model is worth.
+A message's CPU in a service is taken to be `fixed + serving * nodes that serve the room + member * its members`. What a
+service uses while nothing happens is measured first and taken off. Three measurements settle the three constants; a
+fourth, of another shape, says how far the model is off. The constants are of a light load; batches grow with it and
+make a message cheaper, so that the numbers are rather too high.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Final
 
 import click
 
-from bench.cases.capacity_model import CHECK_SHARE, Cost, Demand, Needed, needed, off_by, settle
-from bench.cases.size import NAMES, Shape, cost_of, measure
-from bench.load.load import load
-from bench.load.traffic import TrafficPlan
-from bench.part import Options, Part
-from bench.report.measures import KIB, Spread, cpu_seconds, memory
-from bench.report.results import Cell, Result
+from bench.benchmark import Benchmark, RunOptions, option
+from bench.cases.size import NAMES, LoadShape, cost_of, measure
+from bench.load.connect import ClientPlan
+from bench.load.pipeline_load import pipeline_load
+from bench.measures import KIB, Spread, cpu_seconds, memory
+from bench.report.results import Cell, Report
 from testbed.bed import TestBed
 from testbed.stack import Stack
 
-FEW, MANY, ON_TWO = Shape(20, 2), Shape(20, 50), Shape(20, 50, 2)
-CHECK: Final = Shape(50, 20, 2)  # of another shape than those that the constants come from
+CHECK_SHARE: Final = 0.25  # a prediction that is off by more is wrong
+MOST_ROUNDS: Final = 100
+FEW, MANY, ON_TWO = LoadShape(20, 2), LoadShape(20, 50), LoadShape(20, 50, 2)
+CHECK: Final = LoadShape(50, 20, 2)  # of another shape than those that the constants come from
 COLUMNS: Final = (
     "service",
     "us/msg fixed",
@@ -36,15 +39,109 @@ COLUMNS: Final = (
 )
 
 
+# -- the model, pure -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A message's CPU in one service, us."""
+
+    fixed: float
+    serving: float  # for each node that serves the room
+    member: float  # for each member of the room
+
+    def us(self, nodes: float, members: float) -> float:
+        """Return what a message to a room of so many members on so many nodes costs."""
+        return self.fixed + self.serving * nodes + self.member * members
+
+
+def settle(few: tuple[int, float], many: tuple[int, float], on_two: float) -> Cost:
+    """Return the constants from (members, us) of two rooms on one node, and the us of the larger one on two nodes.
+
+    What would come out below zero is noise and counts as nothing.
+    """
+    member = max(0.0, (many[1] - few[1]) / (many[0] - few[0]))
+    serving = max(0.0, on_two - many[1])
+    return Cost(max(0.0, few[1] - serving - member * few[0]), serving, member)
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityDemand:
+    """Who shall be served, and how full a core, a node's memory and so on may be."""
+
+    users: int
+    room_members: int
+    messages_per_s: float  # of all users together
+    connection_kib: float
+    core_share: float = 0.6  # of a core, which is what one process has at most
+    node_connections: int = 50_000
+    node_memory_gib: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """How many processes of each kind."""
+
+    comets: int
+    bound: str  # what the number of nodes follows from: cpu, memory or connections
+    serving: float  # nodes that serve a room on average
+    logics: int
+    jobs: int
+    redis: int
+    kafka_cores: int
+    partitions: int
+
+
+def needed(demand: CapacityDemand, costs: Mapping[str, Cost]) -> Needed:
+    """Return what the demand takes: the least number of nodes that is enough for it, and what goes with that."""
+    by_memory = ceil(demand.users * demand.connection_kib / (demand.node_memory_gib * 1024 * 1024))
+    by_connections = ceil(demand.users / demand.node_connections)
+    comets, bound = max((by_memory, "memory"), (by_connections, "connections"))
+    for _ in range(MOST_ROUNDS):
+        wanted = _processes(demand, costs["comet"], spread(comets, demand.room_members))
+        if wanted <= comets:
+            break
+        comets, bound = wanted, "cpu"
+    serving = spread(comets, demand.room_members)
+    jobs = _processes(demand, costs["job"], serving)
+    return Needed(
+        comets,
+        bound,
+        serving,
+        _processes(demand, costs["logic"], serving),
+        jobs,
+        _processes(demand, costs["redis"], serving),
+        _processes(demand, costs["kafka"], serving),
+        4 * ceil(max(jobs, 1)),
+    )
+
+
+def spread(nodes: int, members: int) -> float:
+    """Return on how many of the nodes the members of a room are, where each is on any of them by chance."""
+    return nodes * (1.0 - (1.0 - 1.0 / nodes) ** members)
+
+
+def _processes(demand: CapacityDemand, cost: Cost, serving: float) -> int:
+    return max(1, ceil(demand.messages_per_s * cost.us(serving, demand.room_members) / 1e6 / demand.core_share))
+
+
+def off_by(predicted: float, measured: float) -> float:
+    """Return by which share of the measured the prediction is off."""
+    return abs(predicted - measured) / measured if measured else 0.0
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Once:
     """One repetition: a message's cost in each service by shape, and a connection's memory."""
 
-    us: Mapping[Shape, Mapping[str, float]]
+    us: Mapping[LoadShape, Mapping[str, float]]
     connection_kib: float
 
 
-async def run(bed: TestBed, options: Options) -> Result:
+async def run(bed: TestBed, options: RunOptions) -> Report:
     """Measure the constants, check them, and reckon."""
     found: list[Once] = []
     for k in range(options.repeat):
@@ -55,8 +152,8 @@ async def run(bed: TestBed, options: Options) -> Result:
     predicted = {name: costs[name].us(CHECK.nodes, CHECK.members) for name in NAMES}
     own = options.own
     kib = Spread.of(one.connection_kib for one in found).median
-    demand = Demand(own["users"], own["room"], own["users"] * own["per_minute"] / 60, kib)
-    return Result(
+    demand = CapacityDemand(own["users"], own["room"], own["users"] * own["per_minute"] / 60, kib)
+    return Report(
         "capacity",
         f"Capacity: what {demand.users:,} users would take",
         COLUMNS,
@@ -66,8 +163,8 @@ async def run(bed: TestBed, options: Options) -> Result:
     )
 
 
-async def _once(bed: TestBed, options: Options, k: int) -> Once:
-    us: dict[Shape, Mapping[str, float]] = {}
+async def _once(bed: TestBed, options: RunOptions, k: int) -> Once:
+    us: dict[LoadShape, Mapping[str, float]] = {}
     async with bed.pipeline() as pipeline:
         kib = await _connection_kib(bed, pipeline, options.own["idle"], k)
         us |= await _all(bed, pipeline, (FEW, MANY), options, f"one-{k}")
@@ -80,27 +177,24 @@ async def _connection_kib(bed: TestBed, pipeline: Stack, idle: int, k: int) -> f
     """Return what an idle connection takes of Comet's own memory."""
     pid = pipeline.comets[0].pid
     before = memory(pid).uss_bytes
-    plan = TrafficPlan([pipeline.comets[0].port], f"idle{k}", 10, idle, keep=False)
-    async with load(bed, pipeline, plan):
+    async with pipeline_load(bed, pipeline, ClientPlan(idle, f"idle{k}", 10)):
         return (memory(pid).uss_bytes - before) / idle / KIB
 
 
 async def _all(
-    bed: TestBed, pipeline: Stack, shapes: Sequence[Shape], options: Options, room: str
-) -> dict[Shape, Mapping[str, float]]:
+    bed: TestBed, pipeline: Stack, shapes: Sequence[LoadShape], options: RunOptions, room: str
+) -> dict[LoadShape, Mapping[str, float]]:
     """Return by shape what a message costs in each service, over what that uses while nothing happens."""
     await measure(bed, pipeline, _scaled(shapes[0], options), options, f"{room}-warm")
     idle = await _idle(pipeline, options.seconds)
-    found: dict[Shape, Mapping[str, float]] = {}
+    found: dict[LoadShape, Mapping[str, float]] = {}
     for shape in shapes:
-        outcome = await measure(bed, pipeline, _scaled(shape, options), options, f"{room}-{shape.members}")
-        found[shape] = {
-            name: max(0.0, cost_of(name, outcome) - idle[name] / outcome.acked_per_s * 1e6) for name in NAMES
-        }
+        one = await measure(bed, pipeline, _scaled(shape, options), options, f"{room}-{shape.members}")
+        found[shape] = {name: max(0.0, cost_of(name, one) - idle[name] / one.acked_per_s * 1e6) for name in NAMES}
     return found
 
 
-def _scaled(shape: Shape, options: Options) -> Shape:
+def _scaled(shape: LoadShape, options: RunOptions) -> LoadShape:
     return replace(shape, rooms=shape.rooms * options.own["rooms"] // FEW.rooms)
 
 
@@ -116,7 +210,7 @@ async def _idle(pipeline: Stack, seconds: float) -> dict[str, float]:
     return found
 
 
-def _us(found: list[Once], shape: Shape, name: str) -> float:
+def _us(found: list[Once], shape: LoadShape, name: str) -> float:
     return Spread.of(one.us[shape][name] for one in found).median
 
 
@@ -134,7 +228,7 @@ def _off(predicted: dict[str, float], measured: dict[str, float]) -> str:
     return f"{off_by(sum(predicted.values()), sum(measured.values())):.0%}"
 
 
-def _notes(demand: Demand, need: Needed, predicted: dict[str, float], measured: dict[str, float]) -> list[str]:
+def _notes(demand: CapacityDemand, need: Needed, predicted: dict[str, float], measured: dict[str, float]) -> list[str]:
     off = off_by(sum(predicted.values()), sum(measured.values()))
     verdict = "holds" if off <= CHECK_SHARE else "FAILED"
     return [
@@ -161,44 +255,18 @@ def _notes(demand: Demand, need: Needed, predicted: dict[str, float], measured: 
     ]
 
 
-PART: Final = Part(
+CAPACITY: Final = Benchmark(
     "capacity",
     "Capacity: how many nodes, Redis and Kafka partitions so many users would take, and how good that guess is.",
     "python -m bench capacity --users 1000000 --room 100 --per-minute 1",
     3.0,
     run,
     [
-        click.Option(
-            ["--users"], type=click.IntRange(1), default=1_000_000, show_default=True, help="Users who are connected."
-        ),
-        click.Option(["--room"], type=click.IntRange(1), default=100, show_default=True, help="Members of a room."),
-        click.Option(
-            ["--per-minute"],
-            type=click.FloatRange(0.001),
-            default=1.0,
-            show_default=True,
-            help="Messages that each user sends a minute.",
-        ),
-        click.Option(
-            ["--rooms"],
-            type=click.IntRange(2),
-            default=FEW.rooms,
-            show_default=True,
-            help="Rooms while it is measured.",
-        ),
-        click.Option(
-            ["--idle"],
-            type=click.IntRange(10),
-            default=1000,
-            show_default=True,
-            help="Connections whose memory is taken.",
-        ),
-        click.Option(
-            ["--rate"],
-            type=click.FloatRange(10),
-            default=500,
-            show_default=True,
-            help="Messages a second while it is measured.",
-        ),
+        option("--users", click.IntRange(1), 1_000_000, "Users who are connected"),
+        option("--room", click.IntRange(1), 100, "Members of a room"),
+        option("--per-minute", click.FloatRange(0.001), 1.0, "Messages that each user sends a minute"),
+        option("--rooms", click.IntRange(2), FEW.rooms, "Rooms while it is measured"),
+        option("--idle", click.IntRange(10), 1000, "Connections whose memory is taken"),
+        option("--rate", click.FloatRange(10), 500, "Messages a second while it is measured"),
     ],
 )

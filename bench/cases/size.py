@@ -1,4 +1,4 @@
-"""Cost against size: what a message costs as rooms grow, as they get many, over several nodes, and as it gets longer.
+"""Benchmark `size`: what a message costs as rooms grow, as they get many, over several nodes, and as it gets longer.
 
 One thing changes at a time, at one rate; the slope says what each further member, room, node or byte costs.
 """
@@ -9,15 +9,13 @@ from typing import Final
 
 import click
 
-from bench.cases import evidence
-from bench.cases.rates import median, over, warm_s
+from bench.benchmark import Benchmark, RunOptions, option
 from bench.load.backlogs import growth
-from bench.load.load import Outcome, load
-from bench.load.traffic import TrafficPlan
-from bench.part import Options, Part
-from bench.report.charts import Chart, Series
-from bench.report.measures import Spread
-from bench.report.results import Cell, Result
+from bench.load.connect import ClientPlan
+from bench.load.pipeline_load import Measurement, pipeline_load
+from bench.measures import Spread
+from bench.report.pictures import Chart, Series
+from bench.report.results import Cell, Report, median, over
 from common.errors import StartupError
 from testbed.bed import TestBed
 from testbed.stack import Stack
@@ -26,7 +24,7 @@ NAMES: Final = ("comet", "logic", "job", "redis", "kafka")  # the Comets of seve
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class LoadShape:
     """What is loaded."""
 
     rooms: int = 10
@@ -35,7 +33,7 @@ class Shape:
     content_bytes: int = 100
 
 
-BASE: Final = Shape()
+BASE: Final = LoadShape()
 # What changes, and to which values; those of `--quick` are the first and the last.
 SIZES: Final[Mapping[str, Sequence[int]]] = {
     "members": (2, 10, 50, 200),
@@ -62,21 +60,21 @@ COLUMNS: Final = (
 )
 
 
-async def run(bed: TestBed, options: Options) -> Result:
+async def run(bed: TestBed, options: RunOptions) -> Report:
     """Measure each size, as often as asked for."""
-    found: dict[tuple[str, int], list[Outcome]] = {}
+    found: dict[tuple[str, int], list[Measurement]] = {}
     for nodes in sorted({1, *_sizes("nodes", options)}):
         async with bed.pipeline(nodes) as pipeline:
             await measure(bed, pipeline, replace(BASE, nodes=nodes), options, "warm")
             for k in range(options.repeat):
                 for what, size in _sizes_on(nodes, options):
                     shape = replace(BASE, **{"nodes": nodes, what: size})
-                    outcome = await measure(bed, pipeline, shape, options, f"{what}{size}-{k}")
-                    found.setdefault((what, size), []).append(outcome)
-                    us = sum(cost_of(name, outcome) for name in NAMES)
+                    one = await measure(bed, pipeline, shape, options, f"{what}{size}-{k}")
+                    found.setdefault((what, size), []).append(one)
+                    us = sum(cost_of(name, one) for name in NAMES)
                     options.progress.say(f"size: {what} {size:,}, {k + 1} of {options.repeat}: {us:,.0f} us a message")
     rows = [_row(what, size, found[what, size]) for what in SIZES for size in _sizes(what, options)]
-    return Result(
+    return Report(
         "size",
         f"Cost against size, at {options.own['rate']:,.0f} messages a second",
         COLUMNS,
@@ -86,35 +84,26 @@ async def run(bed: TestBed, options: Options) -> Result:
     )
 
 
-async def measure(bed: TestBed, pipeline: Stack, shape: Shape, options: Options, room: str) -> Outcome:
+async def measure(bed: TestBed, pipeline: Stack, shape: LoadShape, options: RunOptions, room: str) -> Measurement:
     """Load a pipeline in that shape."""
-    ports = [one.port for one in pipeline.comets]
-    clients = shape.rooms * max(shape.members, len(ports))
-    plan = TrafficPlan(
-        ports,
-        room,
-        shape.rooms,
-        clients - clients % (len(ports) * shape.rooms),
-        shape.content_bytes,
-        time_all=False,
-        keep=False,
-    )
-    async with load(bed, pipeline, plan) as crowd:
-        outcome = await crowd.run(options.own["rate"], options.seconds, warm_s(options))
-    await evidence.settled(pipeline)
-    return outcome
+    clients, share = shape.rooms * max(shape.members, shape.nodes), shape.nodes * shape.rooms
+    plan = ClientPlan(clients - clients % share, room, shape.rooms)
+    async with pipeline_load(bed, pipeline, plan, shape.content_bytes) as load:
+        found = await load.run(options.own["rate"], options.seconds)
+        await load.settled()
+    return found
 
 
-def cost_of(name: str, outcome: Outcome) -> float:
+def cost_of(name: str, one: Measurement) -> float:
     """Return what a message costs in us on all nodes of that name together; 0 where that is not known."""
-    return sum(us for one, us in outcome.us_per_message().items() if one.partition("-")[0] == name)
+    return sum(us for process, us in one.us_per_message().items() if process.partition("-")[0] == name)
 
 
 def _listed(what: str) -> str:
     return ",".join(map(str, SIZES[what]))
 
 
-def _sizes(what: str, options: Options) -> Sequence[int]:
+def _sizes(what: str, options: RunOptions) -> Sequence[int]:
     """Return which sizes to measure. Raises StartupError for what is no list of them."""
     asked = options.own[what]
     if asked is None:
@@ -126,7 +115,7 @@ def _sizes(what: str, options: Options) -> Sequence[int]:
     return sizes
 
 
-def _sizes_on(nodes: int, options: Options) -> list[tuple[str, int]]:
+def _sizes_on(nodes: int, options: RunOptions) -> list[tuple[str, int]]:
     """Return what is measured on a pipeline of so many nodes: all but the nodes themselves on one."""
     if nodes != 1:
         return [("nodes", nodes)]
@@ -134,32 +123,32 @@ def _sizes_on(nodes: int, options: Options) -> list[tuple[str, int]]:
     return one + [(what, size) for what in SIZES if what != "nodes" for size in _sizes(what, options)]
 
 
-# -- the result ----------------------------------------------------------------------------------------------------
+# -- the report ----------------------------------------------------------------------------------------------------
 
 
-def _row(what: str, size: int, outcomes: Sequence[Outcome]) -> list[Cell]:
+def _row(what: str, size: int, several: Sequence[Measurement]) -> list[Cell]:
     return [
         what.replace("_", " "),
         size,
-        Spread.of(one.told["delivered"] / one.told["acked"] for one in outcomes).median,
-        over([sum(cost_of(name, one) for name in NAMES) for one in outcomes]),
-        *(over([cost_of(name, one) for one in outcomes]) for name in NAMES),
-        over([one.age_ms(50) for one in outcomes]),
-        over([one.age_ms(99) for one in outcomes]),
-        median([one.others_cores for one in outcomes]),
-        next((one.verdict.why for one in outcomes if one.verdict.why), "yes"),
+        Spread.of(one.told["delivered"] / one.told["acked"] for one in several).median,
+        over([sum(cost_of(name, one) for name in NAMES) for one in several]),
+        *(over([cost_of(name, one) for one in several]) for name in NAMES),
+        over([one.age_ms(50) for one in several]),
+        over([one.age_ms(99) for one in several]),
+        median([one.others_cores for one in several]),
+        next((one.verdict.why for one in several if one.verdict.why), "yes"),
     ]
 
 
-def _points(what: str, name: str, found: Mapping[tuple[str, int], Sequence[Outcome]]) -> list[tuple[float, float]]:
+def _points(what: str, name: str, found: Mapping[tuple[str, int], Sequence[Measurement]]) -> list[tuple[float, float]]:
     return [
-        (size, Spread.of(cost_of(name, one) for one in outcomes).median)
-        for (changed, size), outcomes in sorted(found.items())
+        (size, Spread.of(cost_of(name, one) for one in several).median)
+        for (changed, size), several in sorted(found.items())
         if changed == what
     ]
 
 
-def _notes(found: Mapping[tuple[str, int], Sequence[Outcome]], options: Options) -> list[str]:
+def _notes(found: Mapping[tuple[str, int], Sequence[Measurement]], options: RunOptions) -> list[str]:
     each = {"members": "member", "rooms": "room", "nodes": "node", "content_bytes": "byte"}
     slopes = [
         f"{word}: " + ", ".join(f"{name} {growth(_points(what, name, found)):.3g}" for name in NAMES)
@@ -168,14 +157,14 @@ def _notes(found: Mapping[tuple[str, int], Sequence[Outcome]], options: Options)
     return [
         (
             f"Where nothing else is said: {BASE.rooms} rooms of {BASE.members} on one node, contents of "
-            f"{BASE.content_bytes} "
-            f"bytes, {options.own['rate']:,.0f} messages a second. Redis and Kafka are counted where the test bed runs them."
+            f"{BASE.content_bytes} bytes, {options.own['rate']:,.0f} messages a second. Redis and Kafka are counted "
+            "where the test bed runs them."
         ),
         f"Slopes, us of CPU a message for each further one (least squares). {'; '.join(slopes)}.",
     ]
 
 
-def _chart(what: str, found: Mapping[tuple[str, int], Sequence[Outcome]], options: Options) -> Chart:
+def _chart(what: str, found: Mapping[tuple[str, int], Sequence[Measurement]], options: RunOptions) -> Chart:
     series = []
     for name in NAMES:
         points = _points(what, name, found)
@@ -184,14 +173,14 @@ def _chart(what: str, found: Mapping[tuple[str, int], Sequence[Outcome]], option
     return Chart(f"size_{what}", title, what.replace("_", " "), "us of CPU a message", series, log_x=what != "nodes")
 
 
-PART: Final = Part(
+SIZE: Final = Benchmark(
     "size",
     "Cost against size: members of a room, number of rooms, nodes, bytes of a message.",
     "python -m bench size --rate 500 --repeat 1",
     2.5,
     run,
     [
-        click.Option(["--rate"], type=click.FloatRange(10), default=500, show_default=True, help="Messages a second."),
+        option("--rate", click.FloatRange(10), 500, "Messages a second"),
         *(
             click.Option([f"--{what.replace('_', '-')}"], metavar="N,N", help=f"{about}.  [default: {_listed(what)}]")
             for what, about in ABOUT.items()

@@ -1,4 +1,4 @@
-"""Whether the pipeline keeps up with a load: what waits on its way must not grow. Pure."""
+"""Whether the pipeline keeps up with a load: no backlog may grow. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ LITTLE_S: Final = 0.25  # of the rate's messages may wait whatever the trend
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
-    """What waited at a moment (monotonic): messages in the outbox, the age of its oldest, and records in Kafka."""
+class BacklogSample:
+    """The backlogs of a moment (monotonic): messages in the outbox, the age of its oldest, and records in Kafka."""
 
     at_s: float
     outbox: int
@@ -21,7 +21,7 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LoadVerdict:
     """The growth of each backlog in messages a second, and why the pipeline does not keep up ('': it does)."""
 
     growth: Mapping[str, float]
@@ -47,15 +47,15 @@ def steadiness(points: Sequence[tuple[float, float]]) -> float:
     return explained / ups_and_downs if ups_and_downs else 0.0
 
 
-def judge(rate: float, told: Mapping[str, Any], backlogs: Sequence[Backlog]) -> Verdict:
-    """Judge a measurement by what the load told of it (traffic.py's answer) and what waited meanwhile."""
+def judge(rate: float, told: Mapping[str, Any], backlogs: Sequence[BacklogSample]) -> LoadVerdict:
+    """Judge a measurement by the generator's answer and the backlogs meanwhile."""
     series = {
         "unanswered": [(at, sent - acked) for at, sent, acked, _ in told["samples"]],
         "outbox": [(one.at_s, one.outbox) for one in backlogs],
         "Kafka lag": [(one.at_s, one.kafka) for one in backlogs],
     }
     slopes = {name: growth(points) for name, points in series.items()}
-    return Verdict(slopes, "; ".join(_faults(rate, told, series, slopes)))
+    return LoadVerdict(slopes, "; ".join(_faults(rate, told, series, slopes)))
 
 
 def _faults(
@@ -67,6 +67,8 @@ def _faults(
     found = []
     if told["refused"]:
         found.append(f"refused: {dict(told['refused'])}")
+    if told["whole"]["gone"]:
+        found.append(f"{told['whole']['gone']} clients cut off")
     if told["sent"] < LEAST_RATE_SHARE * rate * told["seconds"]:
         found.append(f"the load sent only {told['sent'] / told['seconds']:,.0f}/s")
     if told["acked"] < LEAST_RATE_SHARE * told["sent"]:

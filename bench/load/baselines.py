@@ -1,7 +1,7 @@
 """The servers that Comet is held against, `python -m bench.load.baselines bare|broadcast|serve`.
 
 - bare: frames that are ready, joined, written to each client with uvloop's `transport.write`: what a fan-out costs at
-  the very least in Python. It knows nothing of WebSocket but a constant answer to the crowd's constant handshake.
+  the very least in Python. It knows nothing of WebSocket but a constant answer to the clients' constant handshake.
 - broadcast: `websockets.broadcast`, once for each message, which is how a program that uses the library does it.
 - serve: `websockets.serve` with all its defaults and nothing else, for memory and connecting.
 
@@ -17,7 +17,7 @@ import socket
 import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -25,6 +25,7 @@ import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from bench.load import wire
+from bench.load.json_subprocess import say
 from chatroom.up.ports import LOOPBACK
 
 BACKLOG: Final = 4096  # as Comet's
@@ -32,7 +33,7 @@ HELLO: Final = b'{"type":"hello","payload":{}}'
 BETWEEN: Final = re.compile(rb'(?<=\}),(?=\{"id":)')  # two messages of a serverMessages frame
 
 
-class Flush:
+class RecordedFlush:
     """What is sent: the bytes as they were recorded, only the marks in them change."""
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class Flush:
 class Bare(asyncio.Protocol):
     """One client of the bare server."""
 
-    def __init__(self, flush: Flush, rooms: dict[str, list[asyncio.Transport]]) -> None:
+    def __init__(self, flush: RecordedFlush, rooms: dict[str, list[asyncio.Transport]]) -> None:
         self._flush = flush
         self._rooms = rooms
         self._room: list[asyncio.Transport] | None = None
@@ -100,13 +101,13 @@ def room_of(path: str) -> str:
     return parse_qs(urlsplit(path).query).get("rooms", [""])[0]
 
 
-async def bare(sock: socket.socket, flush: Flush) -> None:
+async def bare(sock: socket.socket, flush: RecordedFlush) -> None:
     """Serve bare sockets."""
     rooms: dict[str, list[asyncio.Transport]] = defaultdict(list)
     await asyncio.get_running_loop().create_server(lambda: Bare(flush, rooms), sock=sock, backlog=BACKLOG)
 
 
-async def broadcasting(sock: socket.socket, flush: Flush) -> None:
+async def broadcasting(sock: socket.socket, flush: RecordedFlush) -> None:
     """Serve with `websockets`, and broadcast; no keepalive, which makes it cheaper."""
     rooms: dict[str, set[ServerConnection]] = defaultdict(set)
 
@@ -125,7 +126,7 @@ async def broadcasting(sock: socket.socket, flush: Flush) -> None:
     await serve(session, sock=sock, ping_interval=None)
 
 
-async def serving(sock: socket.socket, _flush: Flush) -> None:
+async def serving(sock: socket.socket, _flush: RecordedFlush) -> None:
     """Serve with `websockets` as it comes: its defaults."""
 
     async def session(connection: ServerConnection) -> None:
@@ -146,7 +147,7 @@ def texts(flush: bytes) -> list[str]:
     return found
 
 
-KINDS: Final[dict[str, Callable[[socket.socket, Flush], Awaitable[None]]]] = {
+KINDS: Final[dict[str, Callable[[socket.socket, RecordedFlush], Awaitable[None]]]] = {
     "bare": bare,
     "broadcast": broadcasting,
     "serve": serving,
@@ -157,20 +158,15 @@ async def main(kind: str) -> None:
     """Serve until stdin ends."""
     sock = socket.create_server((LOOPBACK, 0), backlog=BACKLOG)
     sock.settimeout(0)
-    flush = Flush()
+    flush = RecordedFlush()
     await KINDS[kind](sock, flush)
-    _say({"port": sock.getsockname()[1]})
+    say({"port": sock.getsockname()[1]})
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         flush.set(base64.b64decode(orjson.loads(line)["flush"]))
-        _say({})
-
-
-def _say(answer: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
-    sys.stdout.buffer.flush()
+        say({})
 
 
 if __name__ == "__main__":

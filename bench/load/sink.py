@@ -10,6 +10,7 @@ import sys
 import orjson
 from aiohttp import web
 
+from bench.load.json_subprocess import say
 from chatroom.up.ports import LOOPBACK
 
 LARGEST_BYTES = 64_000_000
@@ -30,8 +31,7 @@ async def main() -> None:
     await runner.setup()
     site = web.TCPSite(runner, LOOPBACK, 0)
     await site.start()
-    sys.stdout.buffer.write(orjson.dumps({"port": runner.addresses[0][1]}) + b"\n")
-    sys.stdout.buffer.flush()
+    say({"port": runner.addresses[0][1]})
     await asyncio.to_thread(sys.stdin.read)
 
 

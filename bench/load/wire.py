@@ -23,7 +23,11 @@ ANSWER: Final = (
 ).encode()
 MARK: Final = b"~at~"
 DIGITS: Final = 19
+NUMBER_DIGITS: Final = 12  # of the number of the frame, which stands behind the mark
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
+# Nearly all frames of a server are texts of 126 to 65,535 bytes: these two bytes, then the length in two.
+HEAD: Final = struct.Struct("!HH")
+MEDIUM: Final = TEXT << 8 | 126
 _MASKED: Final = 0x80
 _NO_MASK: Final = bytes(4)  # masking with zeros changes nothing, so what is sent can be searched as well
 _SHORT, _LONG = 126, 65_536  # payload lengths from which the length takes 2 and 8 more bytes
@@ -51,6 +55,16 @@ def frame(payload: bytes, *, opcode: int = TEXT, masked: bool = False) -> bytes:
 
 def frame_end(unread: bytes | bytearray, at: int = 0) -> int:
     """Return where the frame that begins at `at` ends, a server's or a client's; 0 while not all of it is there."""
+    size = len(unread)
+    if size >= at + HEAD.size:
+        head, length = HEAD.unpack_from(unread, at)
+        if head == MEDIUM:
+            end = at + HEAD.size + length
+            return end if end <= size else 0
+    return _any_frame_end(unread, at)
+
+
+def _any_frame_end(unread: bytes | bytearray, at: int) -> int:
     if len(unread) < at + 2:
         return 0
     size, begin = unread[at + 1] & ~_MASKED, at + 2
@@ -67,22 +81,20 @@ def stamp() -> bytes:
     return b"%b%019d" % (MARK, time.monotonic_ns())
 
 
-class Sends:
-    """`clientMessages` frames of so many messages, made once; only the marks in them change."""
+def send_template(room: str, burst: int, content_bytes: int) -> bytes:
+    """Return a `clientMessages` frame of `burst` messages, to be filled in by `filled`."""
+    number = "0" * NUMBER_DIGITS
+    content = (MARK.decode() + "0" * DIGITS + number).ljust(content_bytes, ".")
+    payload = {"ref": number, "roomId": room, "messages": [{"content": content}] * burst}
+    template = frame(orjson.dumps({"type": "clientMessages", "payload": payload}), masked=True).replace(b"%", b"%%")
+    marked = MARK + b"0" * (DIGITS + NUMBER_DIGITS)
+    ref = b'"ref":"%b"'
+    return template.replace(marked, MARK + b"%019d%012d").replace(ref % number.encode(), ref % b"%012d")
 
-    def __init__(self, room: str, burst: int, content_bytes: int) -> None:
-        self.burst = burst
-        content = (MARK + b"0" * DIGITS).ljust(content_bytes, b".").decode()
-        payload = {"roomId": room, "messages": [{"content": content}] * burst}
-        self._frame = bytearray(frame(orjson.dumps({"type": "clientMessages", "payload": payload}), masked=True))
-        self._at = marks(self._frame)
 
-    def now(self) -> bytearray:
-        """Return the frame, marked with this moment."""
-        mark = stamp()
-        for at in self._at:
-            self._frame[at : at + len(mark)] = mark
-        return self._frame
+def filled(template: bytes, burst: int, number: int, at_ns: int) -> bytes:
+    """Return the frame with that number as its ref, and in each content the mark of that moment and the number."""
+    return template % (number, *(at_ns, number) * burst)
 
 
 def marks(text: bytes | bytearray) -> list[int]:

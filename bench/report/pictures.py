@@ -1,9 +1,10 @@
-"""Pictures of results: charts as SVG, by matplotlib, which is imported only here and only when something is drawn."""
+"""Charts, and how they are drawn: as SVG by matplotlib, which is imported only when something is drawn."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.report.charts import Chart
 from common.errors import StartupError
 
 if TYPE_CHECKING:
@@ -29,8 +30,32 @@ MARKED: Final = 40  # points of a line that are shown as points
 LABELLED: Final = 8  # values of x that each have their label
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a chart; `low` and `high` (the spread) are drawn where given."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One picture, <name>.svg: lines over common axes."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    series: Sequence[Series]
+    log_x: bool = False
+    log_y: bool = False
+
+
 def check() -> None:
-    """Raise StartupError where nothing can be drawn; asked before hours of measuring, not after."""
+    """Raise StartupError where nothing can be drawn. Called before hours of measuring, not after."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - a dependency of development, not of the product
     except ModuleNotFoundError:
@@ -76,7 +101,7 @@ def _plot(axes: "Axes", chart: Chart) -> None:
 
 
 def _scale(axes: "Axes", chart: Chart) -> None:
-    """Make logarithmic what is asked to be, with plain figures beside it, at the points where they are few."""
+    """Make axes logarithmic with plain figures, and label each x where there are few."""
     if chart.log_x:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,g}")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.report import machine
+from bench import measures
 from tests.chaos.verdict import Violation
 
 COLUMNS: Final = ("Mutant", "Strikes", "Result", "Violations that show it", "All violations", "Seconds")
@@ -58,7 +58,7 @@ def text(hunts: Sequence[Hunted], *, began: float, command: str) -> str:
     """Return the report in Markdown."""
     about = [
         f"- {datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M} UTC, {sum(one.seconds for one in hunts):.0f} s",
-        f"- {machine.describe()}",
+        f"- {measures.describe()}",
         f"- {', '.join(f'{name} {number}' for name, number in hunts[-1].versions.items())}",
     ]
     parts = [

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.report import machine
+from bench import measures
 from tests.chaos import picture
 from tests.chaos.checker import RULES
 from tests.chaos.evidence import Evidence
@@ -83,7 +83,7 @@ def _about(run: Evidence, seed: int, versions: Mapping[str, str], load: str) -> 
     began = datetime.fromtimestamp(run.began, UTC)
     lines = [
         f"- {began:%Y-%m-%d %H:%M} UTC, {run.ended - run.began:.0f} s, seed {seed}",
-        f"- {machine.describe()}",
+        f"- {measures.describe()}",
         f"- {', '.join(f'{name} {number}' for name, number in versions.items())}",
     ]
     return "\n".join([*lines, f"- {load}"] if load else lines)

@@ -7,14 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from bench import __main__ as cli
-from bench import part
-from bench.report.measures import Unmeasured
-from bench.report.results import Result
+from bench.benchmark import Benchmark, RunOptions
+from bench.measures import Unmeasured
+from bench.report.results import Report
 
 
 def names() -> list[str]:
     """Return the parts' names."""
-    return [one.name for one in cli.parts()]
+    return [one.name for one in cli.BENCHMARKS]
 
 
 def test_all_parts_are_commands() -> None:
@@ -51,16 +51,16 @@ def test_a_wrong_use_is_one_line(arguments: list[str], said: str) -> None:
     assert said in done.output.splitlines()[-1]
 
 
-@pytest.mark.parametrize("one", cli.parts(), ids=lambda one: one.name)
-def test_what_nobody_asks_for_is_the_same_alone_and_among_all(one: part.Part, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("one", cli.BENCHMARKS, ids=lambda one: one.name)
+def test_what_nobody_asks_for_is_the_same_alone_and_among_all(one: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make bench` measures what each part does by itself."""
     seen = []
 
-    async def note(_lab: object, options: part.Options) -> Result:
+    async def note(_bed: object, options: RunOptions) -> Report:
         seen.append(options.own)
         raise Unmeasured("noted")
 
-    monkeypatch.setattr(cli, "parts", lambda: [dataclasses.replace(one, run=note)])
+    monkeypatch.setattr(cli, "BENCHMARKS", (dataclasses.replace(one, run=note),))
     for name in (one.name, "all"):
         CliRunner().invoke(cli.group(), [name], catch_exceptions=False)
     alone, among_all = seen
@@ -71,15 +71,15 @@ def test_a_part_that_cannot_be_measured_stops_no_other(monkeypatch: pytest.Monke
     """It is told, and the command fails in the end."""
     ran = []
 
-    async def fail(_lab: object, _options: part.Options) -> None:
+    async def fail(_bed: object, _options: RunOptions) -> None:
         raise Unmeasured("the machine is too busy")
 
-    async def run(_lab: object, _options: part.Options) -> None:
+    async def run(_bed: object, _options: RunOptions) -> None:
         ran.append(True)
         raise Unmeasured("likewise")
 
-    made = [part.Part(name, "Something", "", 1.0, work) for name, work in (("first", fail), ("second", run))]  # type: ignore[arg-type]  # no results
-    monkeypatch.setattr(cli, "parts", lambda: made)
+    made = [Benchmark(name, "Something", "", 1.0, work) for name, work in (("first", fail), ("second", run))]  # type: ignore[arg-type]  # no results
+    monkeypatch.setattr(cli, "BENCHMARKS", made)
     done = CliRunner().invoke(cli.group(), ["all"])
     assert done.exit_code == 1
     assert "first could not be measured: the machine is too busy" in done.output
@@ -88,5 +88,5 @@ def test_a_part_that_cannot_be_measured_stops_no_other(monkeypatch: pytest.Monke
 
 def test_options_are_clicks() -> None:
     """A part's own defaults are what `all` runs it with."""
-    for one in cli.parts():
+    for one in cli.BENCHMARKS:
         assert all(isinstance(option, click.Option) for option in one.options)

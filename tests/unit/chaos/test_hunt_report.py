@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench.report import machine
+from bench import measures
 from tests.chaos import hunt, hunt_report
 from tests.chaos.__main__ import main
 from tests.chaos.hunt_report import Hunted
@@ -33,7 +33,7 @@ def test_sound_hunt() -> None:
     assert "**1 of 1 mutants noticed, and no violation in sound services.**" in report
     for part in (
         "2027-01-15 08:00 UTC, 90 s",
-        machine.describe(),
+        measures.describe(),
         "Redis 7.2.1, Python 3.11.7",
         "    make chaos-mutants\n",
     ):

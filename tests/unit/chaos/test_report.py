@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import machine
+from bench import measures
 from tests.chaos import picture, report
 from tests.chaos.checker import check
 from tests.chaos.evidence import Evidence, Struck
@@ -30,7 +30,7 @@ def test_a_sound_run_is_told_as_such() -> None:
     text = written(run)
     assert "**Nothing lost, doubled, reordered or skipped: 24 acked messages, 2 faults, longest gap" in text
     assert "2027-01-15 08:00 UTC, " in text
-    assert machine.describe() in text
+    assert measures.describe() in text
     for part in ("seed 7", "Redis 7.2.1", COMMAND, "200 messages a second", "1,234 x unavailable", "(chaos.svg)"):
         assert part in text
     assert "Offered were 1,600 messages, under 2 faults of 2 s or more at least 200 a second" in text

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.load.backlogs import Backlog, growth, judge
+from bench.load.backlogs import BacklogSample, growth, judge
 
 RATE = 1000.0
 
@@ -13,12 +13,22 @@ RATE = 1000.0
 def told(**other: Any) -> dict[str, Any]:
     """What the load says of five seconds in which all was well."""
     samples = [(k / 4, 250 * k, 250 * k - 3, 2500 * k) for k in range(20)]
-    return {"sent": 5000, "acked": 4997, "seconds": 5.0, "refused": {}, "drained": True, "samples": samples} | other
+    return {
+        "sent": 5000,
+        "acked": 4997,
+        "seconds": 5.0,
+        "refused": {},
+        "drained": True,
+        "samples": samples,
+        "whole": {"gone": 0},
+    } | other
 
 
-def looks(outbox: Sequence[int] = (9, 0, 12, 4), kafka: Sequence[int] = (0, 0, 0, 0)) -> list[Backlog]:
+def looks(outbox: Sequence[int] = (9, 0, 12, 4), kafka: Sequence[int] = (0, 0, 0, 0)) -> list[BacklogSample]:
     """What waited, a look a second."""
-    return [Backlog(float(k), length, 0.0, lag) for k, (length, lag) in enumerate(zip(outbox, kafka, strict=True))]
+    return [
+        BacklogSample(float(k), length, 0.0, lag) for k, (length, lag) in enumerate(zip(outbox, kafka, strict=True))
+    ]
 
 
 def test_a_load_that_is_kept_up_with_has_no_fault() -> None:
@@ -30,6 +40,7 @@ def test_a_load_that_is_kept_up_with_has_no_fault() -> None:
     ("answer", "backlogs", "why"),
     [
         (told(refused={"overloaded": 2}), looks(), "refused"),
+        (told(whole={"gone": 3}), looks(), "3 clients cut off"),
         (told(sent=4000, acked=4000), looks(), "the load sent only 800/s"),
         (told(acked=4500), looks(), "only 900/s acked"),
         (told(drained=False), looks(), "not all sent was answered"),
@@ -38,7 +49,7 @@ def test_a_load_that_is_kept_up_with_has_no_fault() -> None:
         (told(samples=[(k / 4, 250 * k, 150 * k, 0) for k in range(20)]), looks(), "unanswered grows by 400/s"),
     ],
 )
-def test_what_does_not_keep_up_is_named(answer: dict[str, Any], backlogs: list[Backlog], why: str) -> None:
+def test_what_does_not_keep_up_is_named(answer: dict[str, Any], backlogs: list[BacklogSample], why: str) -> None:
     """Each way of not keeping up, by itself."""
     assert why in judge(RATE, answer, backlogs).why
 

@@ -1,7 +1,7 @@
 """What the baselines send: Comet's bytes, with the mark that came."""
 
 from bench.load import wire
-from bench.load.baselines import Flush, room_of, texts
+from bench.load.baselines import RecordedFlush, room_of, texts
 
 MARKED = b"~at~%019d"
 MESSAGE = b'{"id":"1-0","seq":%d,"content":"%b"}'
@@ -15,7 +15,7 @@ def flush(*seqs: int) -> bytes:
 
 def test_a_flush_is_replayed_with_the_mark_that_came() -> None:
     """In all of its messages; the rest is as it was recorded."""
-    it = Flush()
+    it = RecordedFlush()
     it.set(flush(1, 2, 3))
     sent = it.marked_like(b"whatever " + MARKED % 77 + b" whatever")
     assert sent == flush(1, 2, 3).replace(MARKED % 0, MARKED % 77)
@@ -31,6 +31,6 @@ def test_texts_are_the_same_bytes_a_message_each() -> None:
 
 
 def test_room_of() -> None:
-    """As the crowd asks for it; none for who is to have no room."""
+    """As a client asks for it; none for who is to have no room."""
     assert room_of("/?rooms=a_1&uid=u") == "a_1"
     assert room_of("/?rooms=&uid=u") == ""

@@ -1,5 +1,6 @@
 """WebSocket by hand, held against the library."""
 
+import orjson
 import pytest
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
@@ -15,6 +16,7 @@ def test_frames_are_those_of_the_library(size: int) -> None:
     assert made == Frame(Opcode.TEXT, text).serialize(mask=False)
     assert wire.frame_end(b"??" + made + b"?", 2) == 2 + len(made)
     assert wire.frame_end(made[:-1] if size else made[:1]) == 0
+    assert all(wire.frame_end(made[:part]) == 0 for part in range(min(len(made), 5)))
     masked = wire.frame(text, masked=True)
     assert wire.frame_end(masked) == len(masked)
 
@@ -34,12 +36,13 @@ def test_the_handshake_is_accepted() -> None:
     assert frame.data == b"hello"
 
 
-def test_a_send_is_marked_anew_each_time() -> None:
-    """Every message of the frame has the mark of the moment, and the frame keeps its size."""
-    sends = wire.Sends("room", burst=3, content_bytes=40)
-    first, second = bytes(sends.now()), bytes(sends.now())
-    found = [[int(sent[at + 4 : at + 4 + wire.DIGITS]) for at in wire.marks(sent)] for sent in (first, second)]
-    assert [len(one) for one in found] == [3, 3]
-    assert len(set(found[0])) == len(set(found[1])) == 1
-    assert found[0][0] < found[1][0]
-    assert len(first) == len(second)
+def test_a_frame_is_filled_with_its_number_and_the_moment() -> None:
+    """Every message of the frame has the mark and the number, the ref is the number, and the frame keeps its size."""
+    template = wire.send_template("100%", burst=3, content_bytes=40)
+    first, second = (wire.filled(template, 3, number, at_ns) for number, at_ns in ((7, 10**18), (8, 2)))
+    assert wire.frame_end(first) == len(first) == len(second)
+    payload = orjson.loads(first[first.find(b"{") :])["payload"]
+    assert (payload["roomId"], payload["ref"]) == ("100%", f"{7:012d}")
+    assert [one["content"] for one in payload["messages"]] == [f"~at~{10**18}{7:012d}....."] * 3
+    assert len(wire.marks(second)) == 3
+    assert second.count(b"~at~%019d%012d" % (2, 8)) == 3

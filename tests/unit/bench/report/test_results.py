@@ -1,23 +1,22 @@
 """What is written of a result, and the index that holds all results against the targets."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from bench.report import index, results
-from bench.report.charts import Chart, Series
-from bench.report.measures import Spread
-from bench.report.results import Cell, Result
-from bench.report.targets import TARGETS, Measured, Target
+from bench import measures
+from bench.measures import Spread
+from bench.report import results
+from bench.report.pictures import Chart, Series
+from bench.report.results import TARGETS, Cell, Measured, Report, SpeedTarget
 
 ROWS: list[list[Cell]] = [["Comet", 1000, Spread(8.123, 8.0, 9.5)], ["bare", 1000, None]]
 
 
-def result(*targets: Measured, name: str = "fanout", rows: list[list[Cell]] | None = None) -> Result:
+def result(*targets: Measured, name: str = "fanout", rows: list[list[Cell]] | None = None) -> Report:
     """Return a result."""
     columns = ("Server", "Clients", "us")
-    return Result(name, "Fan-out", columns, rows or ROWS, targets, ("A note.",), (), {"fanout_1": "57.1%  write"})
+    return Report(name, "Fan-out", columns, rows or ROWS, targets, ("A note.",), (), {"fanout_1": "57.1%  write"})
 
 
 @pytest.mark.parametrize(
@@ -49,20 +48,16 @@ def test_a_row_must_fit_its_columns() -> None:
 
 
 def test_what_is_written_of_a_part(tmp_path: Path) -> None:
-    """JSON with all figures, a page with table, notes, costs and picture, and the picture."""
+    """A page with its table, notes, targets and picture, and the picture."""
     chart = Chart(
         "cost", "Cost", "clients", "us", [Series("Comet", [1, 10], [2.0, 3.0], [1.0, 2.0], [3.0, 4.0])], log_x=True
     )
-    one = Result("fanout", "Fan-out", ("Server",), [["Comet"]], [Measured("fanout_1", 1.2)], ("A note.",), [chart])
+    one = Report("fanout", "Fan-out", ("Server",), [["Comet"]], [Measured("fanout_1", 1.2)], ("A note.",), [chart])
     results.write(one, tmp_path, "python -m bench fanout")
-    kept = json.loads((tmp_path / "fanout.json").read_bytes())
-    assert kept["result"]["targets"] == [{"key": "fanout_1", "value": 1.2, "why": "", "doubt": ""}]
-    assert kept["bench"]["command"] == "python -m bench fanout"
-    assert "uvloop" in kept["bench"]["versions"]
     page = (tmp_path / "fanout.md").read_text()
-    assert all(
-        text in page for text in ("# Fan-out", "| Comet  |", "A note.", "![Cost](cost.svg)", kept["bench"]["machine"])
-    )
+    facts = ("# Fan-out", "`python -m bench fanout`", measures.describe(), measures.versions()["uvloop"])
+    assert all(text in page for text in (*facts, "| Comet  |", "A note.", "![Cost](cost.svg)"))
+    assert "| at most 1.3 x the bare joined write | 1.20 x the bare joined write | met |" in page
     assert (tmp_path / "cost.svg").read_text().startswith("<?xml")
 
 
@@ -74,7 +69,7 @@ def test_the_costs_of_a_missed_target_are_on_the_page(tmp_path: Path) -> None:
 
 def rows_of(out: Path) -> dict[str, list[str]]:
     """Return the rows of the index's first table by target."""
-    lines = index.text(index.read(out)).splitlines()
+    lines = (out / "README.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return {row[0]: row[1:] for row in cells[2 : 2 + len(TARGETS)]}
 
@@ -83,10 +78,10 @@ def test_the_index_has_every_target(tmp_path: Path) -> None:
     """Met, FAILED with why, doubtful, or not measured; parts that were run at different times together."""
     results.write(result(Measured("fanout_1", 1.29), Measured("fanout_16", 1.31, "2 us against 1")), tmp_path, "one")
     results.write(result(Measured("ingest", 6000, doubt="disturbed"), name="ingest"), tmp_path, "two")
-    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "other.md").write_text("# Other\n\n- 2026-11-27 10:00 UTC, no command\n")
+    results.write(result(name="rooms"), tmp_path, "three")
     found = rows_of(tmp_path)
-    by_key = {target.key: found[target.what] for target in TARGETS if target.what != "the same: p99"}
-    assert len(found) >= len(by_key)
+    by_key = {target.key: found[target.what] for target in TARGETS}
     assert by_key["fanout_1"][1:] == ["[1.29 x the bare joined write](fanout.md)", "met", ""]
     assert by_key["fanout_16"][1:] == ["[1.31 x the bare joined write](fanout.md)", "**FAILED**", "2 us against 1"]
     assert by_key["ingest"] == ["at least 5,000 msg/s", "[6,000 msg/s](ingest.md)", "met", "doubtful: disturbed"]
@@ -96,11 +91,11 @@ def test_the_index_has_every_target(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "value", "met"),
     [
-        (Target("a", "", "ms", most=10), 10, True), (Target("a", "", "ms", most=10), 10.1, False),
-        (Target("a", "", "msg/s", least=5000), 5000, True), (Target("a", "", "msg/s", least=5000), 4999, False),
+        (SpeedTarget("a", "", "ms", most=10), 10, True), (SpeedTarget("a", "", "ms", most=10), 10.1, False),
+        (SpeedTarget("a", "", "/s", least=5000), 5000, True), (SpeedTarget("a", "", "/s", least=5000), 4999, False),
     ],
 )  # fmt: skip
-def test_bounds(target: Target, value: float, met: bool) -> None:
+def test_bounds(target: SpeedTarget, value: float, met: bool) -> None:
     """The bound itself is enough."""
     assert target.met_by(value) is met
 
@@ -108,4 +103,5 @@ def test_bounds(target: Target, value: float, met: bool) -> None:
 def test_each_target_has_one_bound_and_a_name_of_its_own() -> None:
     """Otherwise one would stand for two."""
     assert len({target.key for target in TARGETS}) == len(TARGETS)
+    assert len({target.what for target in TARGETS}) == len(TARGETS)
     assert all((target.most is None) != (target.least is None) for target in TARGETS)

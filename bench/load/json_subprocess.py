@@ -1,4 +1,4 @@
-"""A program of the bench's own in a process of its own, asked in lines of JSON: the crowd, the baselines, the sink.
+"""A subprocess of the bench that answers lines of JSON with lines of JSON: load generators, baselines, the sink.
 
 It runs on the core that it is given, and belongs to the test bed's group, so that it dies with the bench.
 """
@@ -7,13 +7,13 @@ import asyncio
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import IO, Any, Final
 
 import orjson
 
-from bench.report.measures import Unmeasured
+from bench.measures import Unmeasured
 from chatroom.up.guard import Guard
 from testbed.program import kept_on, program_environ
 
@@ -25,7 +25,7 @@ class Died(Unmeasured):
     """The program ended instead of answering; the text is the end of what it wrote."""
 
 
-class Piped:
+class JsonSubprocess:
     """The asking end."""
 
     def __init__(
@@ -65,8 +65,16 @@ class Piped:
         return Died(f"{self.name} ended: {self._said.read().decode(errors='replace').strip()[-2000:]}")
 
 
+def say(answer: Mapping[str, Any]) -> None:
+    """Write an answer, in the subprocess."""
+    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+    sys.stdout.buffer.flush()
+
+
 @asynccontextmanager
-async def piped(guard: Guard, module: str, *arguments: str, core: int | None = None) -> AsyncIterator[Piped]:
+async def json_subprocess(
+    guard: Guard, module: str, *arguments: str, core: int | None = None
+) -> AsyncIterator[JsonSubprocess]:
     """Run `python -m bench.load.<module>` with these arguments."""
     loop = asyncio.get_running_loop()
     answers = asyncio.StreamReader(limit=LINE_BYTES)
@@ -83,7 +91,7 @@ async def piped(guard: Guard, module: str, *arguments: str, core: int | None = N
         assert running.stdin is not None  # noqa: S101 - made so
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(answers), running.stdout)
         try:
-            yield Piped(module, running, answers, said)
+            yield JsonSubprocess(module, running, answers, said)
         finally:
             running.kill()
             running.wait()

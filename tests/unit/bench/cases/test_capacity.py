@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.cases.capacity_model import Cost, Demand, needed, off_by, settle, spread
+from bench.cases.capacity import CapacityDemand, Cost, needed, off_by, settle, spread
 
 
 def test_constants_are_recovered_from_the_three_measurements() -> None:
@@ -20,7 +20,7 @@ def test_noise_never_makes_a_constant_negative() -> None:
 def test_nodes_suffice_for_the_cpu_and_no_more_than_that_are_taken() -> None:
     """What each node then has to do fits into its share of a core."""
     costs = {name: Cost(100.0, 20.0, 3.0) for name in ("comet", "logic", "job", "redis", "kafka")}
-    demand = Demand(1_000_000, 100, 30_000.0, 10.0)
+    demand = CapacityDemand(1_000_000, 100, 30_000.0, 10.0)
     need = needed(demand, costs)
     cores = demand.messages_per_s * costs["comet"].us(need.serving, 100) / 1e6
     assert need.bound == "cpu"
@@ -31,9 +31,9 @@ def test_nodes_suffice_for_the_cpu_and_no_more_than_that_are_taken() -> None:
 def test_memory_or_connections_bound_where_little_is_said() -> None:
     """Silent users cost memory and sockets, not CPU."""
     costs = {name: Cost(1.0, 1.0, 1.0) for name in ("comet", "logic", "job", "redis", "kafka")}
-    assert needed(Demand(1_000_000, 10, 1.0, 10.0), costs).bound == "connections"
-    assert needed(Demand(1_000_000, 10, 1.0, 10.0), costs).comets == 20
-    assert needed(Demand(1_000_000, 10, 1.0, 1000.0), costs).bound == "memory"
+    assert needed(CapacityDemand(1_000_000, 10, 1.0, 10.0), costs).bound == "connections"
+    assert needed(CapacityDemand(1_000_000, 10, 1.0, 10.0), costs).comets == 20
+    assert needed(CapacityDemand(1_000_000, 10, 1.0, 1000.0), costs).bound == "memory"
 
 
 @pytest.mark.parametrize(("nodes", "members", "serving"), [(1, 5, 1.0), (10, 1, 1.0), (2, 2, 1.5), (3, 1000, 3.0)])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.report.measures import KIB, Spread, cpu_seconds, memory, percentile
+from bench.measures import KIB, Spread, cpu_seconds, memory, percentile
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\nprint(time.process_time(), flush=True)\ninput()"
 HOARD = "hoard = b'x' * (40 << 20)\nprint('there', flush=True)\ninput()"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.cases.rate_search import CLOSE, RateSearch
+from bench.cases.ingest import CLOSE, RateSearch
 
 
 def search(first: float, most: float) -> tuple[RateSearch, list[float]]:
