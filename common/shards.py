@@ -17,7 +17,7 @@ from common.redis_client import REDIS_FAULTS
 
 # for a new Redis; docs/adr/0008-sixty-four-shards.md has the reasons
 DEFAULT: Final = 64
-WATCH_S: Final = 2.0
+WATCH_S: Final = 5.0
 
 
 class Shards:
