@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -90,9 +91,11 @@ class Gateway:
         sessions = [transport for transport in self._transports if transport.session is not None]
         rounds = max(1, int(seconds / SPREAD_S))
         step = max(1, -(-len(sessions) // rounds))
+        begun = time.monotonic()
         for i in range(0, len(sessions), step):
             await _close(sessions[i : i + step], answered)
-            await asyncio.sleep(seconds * step / len(sessions))
+            next_round = begun + seconds * (i + step) / len(sessions)  # the answers took a part of the round's time
+            await asyncio.sleep(max(0.0, next_round - time.monotonic()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(LAST_ANSWERS_S, seconds)):
                 await self._empty.wait()

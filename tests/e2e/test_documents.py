@@ -44,7 +44,7 @@ class Elsewhere(NamedTuple):
 UP: Final = Elsewhere(
     "tests/e2e/test_documents.py", '["--config", "deploy/conf.conf"]', "chatroom up --config deploy/conf.conf"
 )
-COMPOSE: Final = Elsewhere("tests/e2e/test_compose.py", "with compose.stack(program) as stack")
+COMPOSE: Final = Elsewhere("tests/e2e/test_compose.py", "with compose.composed(program) as stack")
 CHAT: Final = Elsewhere("tests/integration/chatroom/test_chat.py", "test_two_chat_while_the_server_is_restarted")
 BENCH: Final = "tests/integration/bench/test_comet_parts.py"
 
