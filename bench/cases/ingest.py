@@ -192,10 +192,7 @@ def _notes(held: Held, own: Mapping[str, Any]) -> list[str]:
     )
     oldest = max((look.oldest_s for one in held.found for look in one.backlogs), default=0.0)
     return [
-        (
-            f"The last row is the sustained rate: {len(held.found)} repetitions, medians with their spread. "
-            f"Ledger: {said}."
-        ),
+        (f"The last row is the sustained rate, of several repetitions the medians with their spread. Ledger: {said}."),
         f"What waits changes at that rate by at most: {grown}; the oldest entry of the outbox was {oldest:.2f} s old.",
         (
             f"All {own['rooms'] * own['members']:,} clients send and receive; contents of {own['bytes']} bytes. "
