@@ -27,20 +27,13 @@ LOWER: Final = 1.15
 LOWER_TRIES: Final = 4  # rates at which the repetitions are tried
 
 COLUMNS: Final = (
-    "msg/s offered",
-    "msg/s acked",
-    "p50 ms",
-    "p99 ms",
-    "calls/msg",
-    *(f"{name} us/msg" for name in PROCESSES),
-    "load cores",
-    "others' cores",
-    "keeps up",
-)
+    "msg/s offered", "msg/s acked", "p50 ms", "p99 ms", "calls/msg", *(f"{name} us/msg" for name in PROCESSES),
+    "load cores", "others' cores", "keeps up",
+)  # fmt: skip
 
 
 class RateSearch:
-    """Ask `next_rate` what to try, and `tell` how it went, until there is nothing left to try."""
+    """The search: `next_rate` returns a rate to try, `tell` takes the outcome, until `next_rate` returns None."""
 
     def __init__(self, first: float, least: float = LEAST_RATE, most: float = inf) -> None:
         self._first = min(first, most)
@@ -160,7 +153,7 @@ def _met(held: Held) -> bool:
 
 
 def _why_missed(held: Held) -> str:
-    """Say what holds the rate back: a fault, or else the process that used most of a core."""
+    """Return the limit of the rate: a fault, or else the process that used most of a core."""
     cores = {name: max(one.cores()[name] for one in held.found) for name in held.found[0].cpu_s}
     busiest = max(cores, key=lambda name: cores[name])
     return held.why_not or f"{busiest} used {cores[busiest]:.2f} of a core, all together {sum(cores.values()):.2f}"
