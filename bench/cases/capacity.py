@@ -1,8 +1,8 @@
-"""Benchmark `capacity`: what so many users would take, from constants measured here, and how far a prediction is off.
+"""Benchmark `capacity`: the servers that many users would need, and the error of the model that says so.
 
-A message's CPU in a service is taken to be `fixed + serving * nodes that serve the room + member * its members`. What a
-service uses while nothing happens is measured first and taken off. Three measurements settle the three constants; a
-fourth, of another shape, says how far the model is off. The constants are of a light load; batches grow with it and
+The model: the CPU of a message in a service is `fixed + serving * nodes that serve the room + member * its members`.
+The CPU of an idle service is measured first and subtracted. Three measurements settle the three constants. A fourth
+one, of another shape, gives the error of the model. The constants are of a light load; batches grow with it and
 make a message cheaper, so that the numbers are rather too high.
 """
 
@@ -29,14 +29,8 @@ MOST_ROUNDS: Final = 100
 FEW, MANY, ON_TWO = LoadShape(20, 2), LoadShape(20, 50), LoadShape(20, 50, 2)
 CHECK: Final = LoadShape(50, 20, 2)  # of another shape than those that the constants come from
 COLUMNS: Final = (
-    "service",
-    "us/msg fixed",
-    "us/msg a node",
-    "us/msg a member",
-    "predicted us/msg",
-    "measured us/msg",
-    "off by",
-)
+    "service", "us/msg fixed", "us/msg a node", "us/msg a member", "predicted us/msg", "measured us/msg", "off by",
+)  # fmt: skip
 
 
 # -- the model, pure -------------------------------------------------------------------------------------------------
@@ -51,14 +45,14 @@ class Cost:
     member: float  # for each member of the room
 
     def us(self, nodes: float, members: float) -> float:
-        """Return what a message to a room of so many members on so many nodes costs."""
+        """Return the CPU of a message to a room of so many members on so many nodes."""
         return self.fixed + self.serving * nodes + self.member * members
 
 
 def settle(few: tuple[int, float], many: tuple[int, float], on_two: float) -> Cost:
     """Return the constants from (members, us) of two rooms on one node, and the us of the larger one on two nodes.
 
-    What would come out below zero is noise and counts as nothing.
+    A negative constant is noise and counts as zero.
     """
     member = max(0.0, (many[1] - few[1]) / (many[0] - few[0]))
     serving = max(0.0, on_two - many[1])
@@ -67,13 +61,13 @@ def settle(few: tuple[int, float], many: tuple[int, float], on_two: float) -> Co
 
 @dataclass(frozen=True, slots=True)
 class CapacityDemand:
-    """Who shall be served, and how full a core, a node's memory and so on may be."""
+    """The users to serve, and the share of each resource that may be used."""
 
     users: int
     room_members: int
     messages_per_s: float  # of all users together
     connection_kib: float
-    core_share: float = 0.6  # of a core, which is what one process has at most
+    core_share: float = 0.6  # of a core; one process can use one core at most
     node_connections: int = 50_000
     node_memory_gib: float = 4.0
 
@@ -83,7 +77,7 @@ class Needed:
     """How many processes of each kind."""
 
     comets: int
-    bound: str  # what the number of nodes follows from: cpu, memory or connections
+    bound: str  # the reason for the number of nodes: cpu, memory or connections
     serving: float  # nodes that serve a room on average
     logics: int
     jobs: int
@@ -93,7 +87,7 @@ class Needed:
 
 
 def needed(demand: CapacityDemand, costs: Mapping[str, Cost]) -> Needed:
-    """Return what the demand takes: the least number of nodes that is enough for it, and what goes with that."""
+    """Return the least number of nodes that serves the demand, and the processes behind them."""
     by_memory = ceil(demand.users * demand.connection_kib / (demand.node_memory_gib * 1024 * 1024))
     by_connections = ceil(demand.users / demand.node_connections)
     comets, bound = max((by_memory, "memory"), (by_connections, "connections"))
@@ -174,7 +168,7 @@ async def _once(bed: TestBed, options: RunOptions, k: int) -> Once:
 
 
 async def _connection_kib(bed: TestBed, pipeline: Stack, idle: int, k: int) -> float:
-    """Return what an idle connection takes of Comet's own memory."""
+    """Return Comet's own memory for each idle connection."""
     pid = pipeline.comets[0].pid
     before = memory(pid).uss_bytes
     async with pipeline_load(bed, pipeline, ClientPlan(idle, f"idle{k}", 10)):
@@ -184,7 +178,7 @@ async def _connection_kib(bed: TestBed, pipeline: Stack, idle: int, k: int) -> f
 async def _all(
     bed: TestBed, pipeline: Stack, shapes: Sequence[LoadShape], options: RunOptions, room: str
 ) -> dict[LoadShape, Mapping[str, float]]:
-    """Return by shape what a message costs in each service, over what that uses while nothing happens."""
+    """Return by shape the CPU of a message in each service, without the CPU of the idle service."""
     await measure(bed, pipeline, _scaled(shapes[0], options), options, f"{room}-warm")
     idle = await _idle(pipeline, options.seconds)
     found: dict[LoadShape, Mapping[str, float]] = {}

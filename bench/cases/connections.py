@@ -1,7 +1,7 @@
-"""Benchmark `connections`: what an idle connection takes, what connecting costs, and how fast everybody is back.
+"""Benchmark `connections`: memory of idle connections, the cost of connecting, and the time until all are back.
 
-Each repetition has servers of its own, whose memory nobody used before. In Comet's rooms somebody has written before
-the clients come, and writes again while they are cut off; each of them must be told exactly that when it is back.
+Each repetition has servers of its own, whose memory is unused. Authors write to Comet's rooms before the clients
+connect, and again while the clients are cut off. Each client must get exactly the missed messages when it resumes.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class ConnectionCase:
     deflate: bool = False
 
     def what(self, clients: int) -> str:
-        """Say what is special about it."""
+        """Return a description of the rooms or of the connections."""
         if self.server == COMET:
             return "one room" if self.rooms == 1 else f"{self.rooms:,} rooms of {clients // self.rooms}"
         return "permessage-deflate offered" if self.deflate else ""
@@ -60,12 +60,12 @@ class ConnectionCase:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What it took to let all clients in."""
+    """One time that all clients connected."""
 
     clients: int
     server_s: float
     answer: dict[str, Any]
-    memory: Memory | None = None  # that they take together
+    memory: Memory | None = None  # of all connections together
     remark: str = ""
 
 
@@ -100,7 +100,7 @@ async def run(bed: TestBed, options: RunOptions) -> Report:
 
 
 async def _measure(bed: TestBed, case: ConnectionCase, clients: int, settle_s: float) -> tuple[Arrival, Arrival | None]:
-    """Let all in, take the memory when they have been idle for a while, cut all off, and let all come back."""
+    """Connect all clients, take the memory when they have been idle for a while, cut all off, and let them resume."""
     cores = Cores.here()
     async with (
         server_under_test(bed, cores, case.server) as one,
@@ -125,7 +125,7 @@ async def _measure(bed: TestBed, case: ConnectionCase, clients: int, settle_s: f
 
 
 def _remark(returned: Arrival, plan: ClientPlan) -> str:
-    """Say who is not back, or was not told what it missed."""
+    """Return how many clients are not back, or did not get the missed messages."""
     missing, recovered = returned.answer["missing"], returned.answer["recovered"]
     found = [f"**{missing:,} not back within {GIVE_UP_S:.0f} s**"] if missing else []
     if plan.back and recovered < plan.clients - missing:

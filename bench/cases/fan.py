@@ -57,7 +57,7 @@ class FanShape:
 
 @dataclass(slots=True)
 class Fan:
-    """What a shape cost a server, in all repetitions."""
+    """The loads of one server in one shape, a repetition each."""
 
     shape: FanShape
     name: str
@@ -113,7 +113,7 @@ async def record(comet: ServerUnderTest, shape: FanShape) -> str:
 async def pace(one: ServerUnderTest, shape: FanShape, options: RunOptions, least_s: float = 0.0) -> float:
     """Return the pace at which the server is half busy, and the load not too much.
 
-    A pace found while flushes were joined is too fast: they must be apart for what one costs to be seen.
+    A pace found while flushes were joined is too fast: the cost of one flush shows only when they are apart.
     """
     tried_s = max(least_s, shape.guessed_period_s)
     for _ in range(TRIES):
@@ -146,7 +146,7 @@ async def sweep(bed: TestBed, options: RunOptions, shape: FanShape, shares: Sequ
 async def costs(bed: TestBed, options: RunOptions, shape: FanShape) -> str:
     """Return a line for each of the largest costs of Comet's CPU.
 
-    Comet is loaded once more and notes what it does (profiled.py), since that itself takes a little.
+    Comet is loaded once more, under a profiler (profiled.py), which itself costs a little CPU.
     """
     options.progress.say(f"{shape.clients:,} x {shape.burst}: where Comet's CPU goes")
     async with comet_under_test(bed, Cores.here(), profile=True) as one:

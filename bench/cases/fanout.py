@@ -22,7 +22,7 @@ COLUMNS: Final = (
     "Clients", "Rooms", "Messages a flush", "Server", "CPU us per delivery", "x bare", "Deliveries/s", "p50, ms",
     "p99, ms", "Server's core busy, %", "Load's core busy, %", "Bytes a message", "Remarks",
 )  # fmt: skip
-LOAD_TOO_BUSY: Final = 0.9  # of its core: then the load is what was measured
+LOAD_TOO_BUSY: Final = 0.9  # of its core: then the figures are those of the load
 DISTURBED: Final = 0.05  # of both cores, used by programs that are not ours
 POINTS: Final = (*range(1, 100), 99.5, 99.9, 100)  # percents of the distribution that are drawn
 TARGETS: Final = {FanShape(1000, 1, 1): "fanout_1", FanShape(1000, 1, 16): "fanout_16"}
@@ -108,12 +108,12 @@ def _row(fan: Fan, bare: Fan | None) -> list[Cell]:
 
 
 def ratios(fan: Fan, bare: Fan) -> list[float]:
-    """Return what a delivery costs against the bare write, repetition by repetition."""
+    """Return the cost of a delivery over that of the bare write, repetition by repetition."""
     return [one.us_per_delivery / other.us_per_delivery for one, other in zip(fan.taken, bare.taken, strict=True)]
 
 
 def remarks(fan: Fan) -> list[str]:
-    """Say what speaks against a row."""
+    """Return the flaws of a row."""
     taken = fan.taken
     found = ["at its own pace"] if fan.own_pace else []
     if (busy := max(one.load_busy for one in taken)) > LOAD_TOO_BUSY:
@@ -130,7 +130,7 @@ def remarks(fan: Fan) -> list[str]:
 
 
 def doubts(fan: Fan) -> list[str]:
-    """Say what makes a figure another one than was meant."""
+    """Return the reasons to doubt the figures."""
     found = []
     if (others := max(one.others_busy for one in fan.taken)) > DISTURBED:
         found.append(f"disturbed: other programs used {others:.0%} of both cores")
@@ -140,7 +140,7 @@ def doubts(fan: Fan) -> list[str]:
 
 
 def measured(fans: Sequence[Fan]) -> list[Measured]:
-    """Return what was found for the targets."""
+    """Return the figures for the targets."""
     by_key = {(fan.shape, fan.name): fan for fan in fans}
     found = []
     for shape, key in TARGETS.items():

@@ -28,20 +28,13 @@ LOWER: Final = 1.15
 LOWER_TRIES: Final = 4  # rates at which the repetitions are tried
 
 COLUMNS: Final = (
-    "msg/s offered",
-    "msg/s acked",
-    "p50 ms",
-    "p99 ms",
-    "calls/msg",
-    *(f"{name} us/msg" for name in PROCESSES),
-    "load cores",
-    "others' cores",
-    "keeps up",
-)
+    "msg/s offered", "msg/s acked", "p50 ms", "p99 ms", "calls/msg", *(f"{name} us/msg" for name in PROCESSES),
+    "load cores", "others' cores", "keeps up",
+)  # fmt: skip
 
 
 class RateSearch:
-    """Ask `next_rate` what to try, and `tell` how it went, until there is nothing left to try."""
+    """The search: `next_rate` returns a rate to try, `tell` takes the outcome, until `next_rate` returns None."""
 
     def __init__(self, first: float, least: float = LEAST_RATE, most: float = inf) -> None:
         self._first = min(first, most)
@@ -161,7 +154,7 @@ def _met(held: Held) -> bool:
 
 
 def _why_missed(held: Held) -> str:
-    """Say what holds the rate back: a fault, or else the process that used most of a core."""
+    """Return the limit of the rate: a fault, or else the process that used most of a core."""
     cores = {name: max(one.cores()[name] for one in held.found) for name in held.found[0].cpu_s}
     busiest = max(cores, key=lambda name: cores[name])
     return held.why_not or f"{busiest} used {cores[busiest]:.2f} of a core, all together {sum(cores.values()):.2f}"
@@ -193,10 +186,7 @@ def _notes(held: Held, own: Mapping[str, Any]) -> list[str]:
     )
     oldest = max((look.oldest_s for one in held.found for look in one.backlogs), default=0.0)
     return [
-        (
-            f"The last row is the sustained rate: {len(held.found)} repetitions, medians with their spread. "
-            f"Ledger: {said}."
-        ),
+        (f"The last row is the sustained rate, of several repetitions the medians with their spread. Ledger: {said}."),
         f"What waits changes at that rate by at most: {grown}; the oldest entry of the outbox was {oldest:.2f} s old.",
         (
             f"All {own['rooms'] * own['members']:,} clients send and receive; contents of {own['bytes']} bytes. "

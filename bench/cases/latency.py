@@ -32,28 +32,13 @@ BASELINE_S: Final = 2.0
 SHOWN_FAULTS: Final = 5
 SHARES: Final = [k / 10 for k in range(1000)]  # percents of a distribution that are drawn
 LATENCY_COLUMNS: Final = (
-    "msg/s",
-    "p50 ms",
-    "p99 ms",
-    "p99.9 ms",
-    "PUBLISH p50 ms",
-    "PUBLISH p99 ms",
-    "XADD+PUBLISH p50 ms",
-    "XADD+PUBLISH p99 ms",
-    "sent late p99 ms",
-    *(f"{name} cores" for name in PROCESSES),
-    "others' cores",
-)
+    "msg/s", "p50 ms", "p99 ms", "p99.9 ms", "PUBLISH p50 ms", "PUBLISH p99 ms", "XADD+PUBLISH p50 ms",
+    "XADD+PUBLISH p99 ms", "sent late p99 ms", *(f"{name} cores" for name in PROCESSES), "others' cores",
+)  # fmt: skip
 PUSHES_COLUMNS: Final = (
-    "msg/s",
-    "p50 ms",
-    "p99 ms",
-    "calls/msg",
-    "aiokafka p50 ms",
-    "aiokafka p99 ms",
-    *(f"{name} cores" for name in PROCESSES),
-    "others' cores",
-)
+    "msg/s", "p50 ms", "p99 ms", "calls/msg", "aiokafka p50 ms", "aiokafka p99 ms",
+    *(f"{name} cores" for name in PROCESSES), "others' cores",
+)  # fmt: skip
 LATENCY_NOTES: Final = (
     (
         "Ran: Redis as promised, Apache Kafka, Logic, Job, one Comet, one load, all on the machine's cores; every "

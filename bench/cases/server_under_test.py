@@ -28,7 +28,7 @@ CONTENT_BYTES: Final = 50  # of a message, which makes frames of about 200 bytes
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One load: the CPU it took, and what the clients received."""
+    """One load: the CPU it took, and the figures of the clients."""
 
     server_s: float  # CPU of the server
     load_s: float  # CPU of all that shares the other core
@@ -130,7 +130,7 @@ class ServerUnderTest:
 
 @asynccontextmanager
 async def comet_under_test(bed: TestBed, cores: Cores, *, profile: bool = False) -> AsyncIterator[ServerUnderTest]:
-    """Run Comet with a Redis as promised, a sink for what it forwards, and no client yet."""
+    """Run Comet with a Redis as promised, a sink for forwarded messages, and no client yet."""
     async with (
         json_subprocess(bed.guard, "sink", core=cores.load) as sink,
         json_subprocess(bed.guard, "generator", core=cores.load) as clients,

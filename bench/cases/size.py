@@ -1,4 +1,4 @@
-"""Benchmark `size`: what a message costs as rooms grow, as they get many, over several nodes, and as it gets longer.
+"""Benchmark `size`: the cost of a message against members of a room, rooms, nodes, and bytes of a message.
 
 One thing changes at a time, at one rate; the slope says what each further member, room, node or byte costs.
 """
@@ -48,16 +48,9 @@ ABOUT: Final = {
     "content_bytes": "Bytes of a content",
 }
 COLUMNS: Final = (
-    "what changes",
-    "to",
-    "deliveries/msg",
-    "us of CPU/msg",
-    *(f"{name} us/msg" for name in NAMES),
-    "p50 ms",
-    "p99 ms",
-    "others' cores",
-    "keeps up",
-)
+    "what changes", "to", "deliveries/msg", "us of CPU/msg", *(f"{name} us/msg" for name in NAMES), "p50 ms",
+    "p99 ms", "others' cores", "keeps up",
+)  # fmt: skip
 
 
 async def run(bed: TestBed, options: RunOptions) -> Report:
@@ -95,7 +88,7 @@ async def measure(bed: TestBed, pipeline: Stack, shape: LoadShape, options: RunO
 
 
 def cost_of(name: str, one: Measurement) -> float:
-    """Return what a message costs in us on all nodes of that name together; 0 where that is not known."""
+    """Return the CPU of a message in us, of all nodes of that name together; 0 where that is not known."""
     return sum(us for process, us in one.us_per_message().items() if process.partition("-")[0] == name)
 
 
@@ -104,7 +97,7 @@ def _listed(what: str) -> str:
 
 
 def _sizes(what: str, options: RunOptions) -> Sequence[int]:
-    """Return which sizes to measure. Raises StartupError for what is no list of them."""
+    """Return the sizes to measure. Raises StartupError where the option is no list of them."""
     asked = options.own[what]
     if asked is None:
         sizes = SIZES[what]
@@ -116,7 +109,7 @@ def _sizes(what: str, options: RunOptions) -> Sequence[int]:
 
 
 def _sizes_on(nodes: int, options: RunOptions) -> list[tuple[str, int]]:
-    """Return what is measured on a pipeline of so many nodes: all but the nodes themselves on one."""
+    """Return the sizes to measure on so many nodes. All sizes but the nodes themselves are measured on one."""
     if nodes != 1:
         return [("nodes", nodes)]
     one = [("nodes", 1)] if 1 in _sizes("nodes", options) else []

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-LEAST_RATE_SHARE: Final = 0.98  # of what is sent must be acked in the same time
-GROWTH_SHARE: Final = 0.02  # of the rate: what grows by less a second does so by chance
+LEAST_RATE_SHARE: Final = 0.98  # of the sent messages must be acked in the same time
+GROWTH_SHARE: Final = 0.02  # of the rate: slower growth is chance
 TREND: Final = 0.5  # share of the ups and downs that must be the trend's, or it is chance: batches come and go
 LITTLE_S: Final = 0.25  # of the rate's messages may wait whatever the trend
 

@@ -1,13 +1,13 @@
-"""The servers that Comet is held against, `python -m bench.load.baselines bare|broadcast|serve`.
+"""The servers that Comet is compared with, `python -m bench.load.baselines bare|broadcast|serve`.
 
-- bare: frames that are ready, joined, written to each client with uvloop's `transport.write`: what a fan-out costs at
-  the very least in Python. It knows nothing of WebSocket but a constant answer to the clients' constant handshake.
+- bare: ready frames, joined, written to each client with uvloop's `transport.write`: the least that a fan-out costs in
+  Python. It knows nothing of WebSocket but a constant answer to the clients' constant handshake.
 - broadcast: `websockets.broadcast`, once for each message, which is how a program that uses the library does it.
 - serve: `websockets.serve` with all its defaults and nothing else, for memory and connecting.
 
-Each says its port in a line of JSON. What any client sends with a mark in it is the signal to send the flush that was
-last given in a line on stdin ({"flush": base64, one of Comet's own}) to all of that client's room, with that mark, so
-that clients, pacing and bytes are those of the run against Comet.
+Each writes its port in a line of JSON, and takes flushes in lines on stdin ({"flush": base64, recorded of Comet}). A
+frame with a mark from any client is the signal to send the last flush, with that mark, to all clients of its room. So
+clients, pacing and bytes are those of the run against Comet.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ BETWEEN: Final = re.compile(rb'(?<=\}),(?=\{"id":)')  # two messages of a server
 
 
 class RecordedFlush:
-    """What is sent: the bytes as they were recorded, only the marks in them change."""
+    """A flush of Comet, as it was recorded; only the marks in it change."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -136,7 +136,7 @@ async def serving(sock: socket.socket, _flush: RecordedFlush) -> None:
 
 
 def texts(flush: bytes) -> list[str]:
-    """Return what a flush has for each message: the same bytes, cut between the messages."""
+    """Return the texts of a flush, one for each message: the same bytes, cut between the messages."""
     found: list[str] = []
     at = 0
     while end := wire.frame_end(flush, at):

@@ -40,7 +40,7 @@ class ClientPlan:
     everybody: bool = True  # all must connect, else those that have not after GIVE_UP_S are counted
     back: bool = False  # resume the rooms at the positions of the last hello
     timed: int = 0  # clients, spread evenly, whose messages' ages are taken; 0 is the first client of each room
-    keep: bool = False  # keep for the ledger what the clients receive
+    keep: bool = False  # keep the receipts of the clients for the ledger
     acks: bool = True  # the server answers each frame that a client sends
 
     def room_of(self, k: int) -> str:

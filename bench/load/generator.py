@@ -223,28 +223,28 @@ class Generator:
     # -- receiving ---------------------------------------------------------------------------------------------------
 
     def _receive(self, timeout_s: float) -> None:
-        """Read what came to any client. This is the hot path, for a read that is one frame of messages."""
+        """Read from all clients that have data. This is the hot path, for a read that is one frame of messages."""
         buffer, by_fd, counts = self._buffer, self._by_fd, self._counts
-        mark, head_of = wire.MARK, wire.HEAD.unpack_from
+        mark, writable, head_of = wire.MARK, select.EPOLLOUT, wire.HEAD.unpack_from
+        one_frame = wire.MEDIUM - wire.HEAD.size  # the head of a frame that fills the read, less the size of the read
         for fd, event in self._epoll.poll(timeout_s, AT_ONCE):
             if fd == STDIN:
                 continue
             client = by_fd[fd]
-            if event & select.EPOLLOUT:
+            if event & writable:
                 self._write_rest(client)
-                if event == select.EPOLLOUT:
+                if event == writable:
                     continue
             try:
                 size = client.receive(buffer)
             except OSError:
                 size = 0
             found = buffer.count(mark, 0, size)
-            head, length = head_of(buffer)
-            if found and head == wire.MEDIUM and length + wire.HEAD.size == size and not client.unread:
+            if found and head_of(buffer)[0] - size == one_frame and not client.unread:
                 counts.delivered += found
                 counts.reads += 1
                 if client.watched:
-                    self._look(client, buffer[:size])
+                    self._look(client, buffer[:size], found)
             elif size:
                 counts.reads += found > 0
                 client.unread = self._take(client, client.unread + buffer[:size])
@@ -264,7 +264,7 @@ class Generator:
         if found := frame.count(wire.MARK):
             self._counts.delivered += found
             if client.watched:
-                self._look(client, frame)
+                self._look(client, frame, found)
         elif frame[0] == wire.PING:
             self._write(client, wire.frame(frame[2:], opcode=wire.PONG, masked=True))
         elif ACK in frame:
@@ -276,11 +276,11 @@ class Generator:
             self._tally.refuse(frame)
             self._counts.answered += 1
 
-    def _look(self, client: LoadClient, frame: bytes | bytearray) -> None:
+    def _look(self, client: LoadClient, frame: bytes | bytearray, found: int) -> None:
         if client.timed:
-            self._tally.time(frame, time.monotonic_ns())
+            self._tally.time(frame, found, time.monotonic_ns())
         if client.receipts is not None:
-            client.receipts.take(frame)
+            client.receipts.take(frame, found)
 
     def _drop(self, client: LoadClient) -> None:
         """Forget a client whose connection is closed."""

@@ -18,10 +18,10 @@ from common import redis_client
 from testbed.kafka_server import PARTITIONS
 
 TICK_S: Final = 0.001
-LINGER_S: Final = 0.5  # for what is still on its way
+LINGER_S: Final = 0.5  # until the last messages have arrived
 CHANNEL: Final = "bench-baseline"
 KEPT: Final = 1000  # messages in the baseline's stream
-PAYLOAD_BYTES: Final = 250  # about what a message takes on its way
+PAYLOAD_BYTES: Final = 250  # about the size of a message on its way
 
 
 async def publish(redis_url: str, rate: float, seconds: float, warm_s: float, *, store: bool = False) -> list[float]:

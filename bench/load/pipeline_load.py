@@ -135,7 +135,7 @@ class PipelineLoad:
         return Measurement(rate, answer, used, others, called, backlogs, judge(rate, answer, backlogs))
 
     async def seen(self) -> dict[str, Any]:
-        """Return what all clients received since they connected, for the ledger."""
+        """Return the acks and receipts of all clients since they connected, for the ledger."""
         return await self._clients.ask(do="seen")
 
     async def settled(self, timeout_s: float = SETTLE_S) -> None:
@@ -174,7 +174,7 @@ class PipelineLoad:
 async def pipeline_load(
     bed: TestBed, pipeline: Stack, plan: ClientPlan, content_bytes: int = 100
 ) -> AsyncIterator[PipelineLoad]:
-    """Connect the clients of the plan, to all nodes whatever its ports. Raises Died when they can't."""
+    """Connect the clients of the plan to all nodes. Raises Died when they can't."""
     plan = replace(plan, ports=[one.port for one in pipeline.comets])
     async with (
         redis_client.connect(pipeline.redis_url) as redis,
@@ -188,7 +188,7 @@ async def pipeline_load(
 async def largest_costs(bed: TestBed, plan: ClientPlan, rate: float, seconds: float) -> str:
     """Return the largest costs of each service, and its CPU for a message, for a target that was missed.
 
-    The pipeline runs once more and each service notes what it does (profiled.py), since that itself takes a little.
+    The pipeline runs once more, each service under a profiler (profiled.py), which itself costs a little CPU.
     """
     plan = replace(plan, room=f"{plan.room}-costs", timed=0, keep=False)
     async with bed.pipeline(profile=True) as pipeline:

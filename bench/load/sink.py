@@ -1,7 +1,7 @@
-"""Takes what Comet forwards, `python -m bench.load.sink`: a Logic that says yes to everything.
+"""The sink of forwarded messages, `python -m bench.load.sink`: a Logic that accepts everything.
 
-So Comet forwards as in production, and its outbox doesn't grow, while no Kafka and no Job take CPU from what is
-measured. It says its port in a line of JSON.
+Comet forwards as in production and its outbox doesn't grow, but no Kafka and no Job use CPU. The sink writes its port
+in a line of JSON.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What the generator notes of a load: counts, ages, and the receipts of each client for the ledger. Pure.
+"""The generator's notes of a load: counts, ages, and the receipts of each client for the ledger. Pure.
 
 The first client of each room is its witness and keeps all frames of messages. A checksum over all frames tells whether
 another client of the room received the very same. Neighbours: `generator.py` brings the frames, `ledger.py` judges.
@@ -18,7 +18,6 @@ from bench.load import wire
 
 STEPS: Final = 1000  # of the distributions that are reported
 NUMBER_AT: Final = len(wire.MARK) + wire.DIGITS  # in a content
-_STAMP: Final = re.compile(wire.MARK + rb"(\d{%d})" % wire.DIGITS)
 _CODE: Final = re.compile(rb'"code":"(\w+)"')
 
 
@@ -35,13 +34,13 @@ class ClientCounts:
     gone: int = 0  # clients whose connection the server closed
 
     def since(self, before: Self) -> dict[str, int]:
-        """Return what was counted since then."""
+        """Return the counts since then."""
         return {name: count - getattr(before, name) for name, count in asdict(self).items()}
 
 
 @dataclass(slots=True)
 class Tally:
-    """The ages of the messages of one load, and what else is noted of it beside the counts."""
+    """The ages of the messages of one load, its refusals, and an example of a flush."""
 
     burst: int = 1  # messages of a frame, which have all the same age
     measure_from_ns: int = 0  # messages sent before are not timed
@@ -50,14 +49,15 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)  # by code
     flush: bytes = b""  # a frame of `burst` messages, as a client received it
 
-    def time(self, frame: bytes | bytearray, now_ns: int) -> None:
-        """Take the ages of a frame of messages; of a burst that of the first."""
-        end = len(frame) if self.burst == 1 else frame.find(wire.MARK) + NUMBER_AT
-        for stamp in _STAMP.findall(frame, 0, end):
-            at_ns = int(stamp)
+    def time(self, frame: bytes | bytearray, found: int, now_ns: int) -> None:
+        """Take the ages of the messages found in a frame; of a burst that of the first."""
+        at = 0
+        for _ in range(found if self.burst == 1 else 1):
+            at = frame.find(wire.MARK, at) + NUMBER_AT
+            at_ns = int(frame[at - wire.DIGITS : at])
             if at_ns >= self.measure_from_ns:
                 self.ages_ns.append(now_ns - at_ns)
-        if not self.flush and frame.count(wire.MARK) == self.burst:
+        if not self.flush and found == self.burst:
             self.flush = bytes(frame)
 
     def refuse(self, frame: bytes) -> None:
@@ -76,9 +76,9 @@ class Receipts:
         self.checksum = 0
         self.frames: list[bytes] | None = [] if witness else None
 
-    def take(self, frame: bytes | bytearray) -> None:
-        """Note a frame of messages."""
-        self.messages += frame.count(wire.MARK)
+    def take(self, frame: bytes | bytearray, found: int) -> None:
+        """Note a frame and the number of its messages."""
+        self.messages += found
         self.checksum = zlib.crc32(frame, self.checksum)
         if self.frames is not None:
             self.frames.append(bytes(frame))
@@ -89,7 +89,7 @@ class Receipts:
 
 
 def seen(rooms: Sequence[str], receipts: Sequence[Receipts], acks: Sequence[bytes]) -> dict[str, Any]:
-    """Return, by room, what was acked and what the witness received, and the clients that received other frames.
+    """Return the acked messages and the witness's messages by room, and the clients that received other frames.
 
     The k-th receipts are of room k modulo the rooms, so that those of the witnesses come first. An acked message is
     (its number, seq, id), a received one (its number, seq).

@@ -16,7 +16,7 @@ KEY: Final = base64.b64encode(bytes(16)).decode()  # of every client: a server c
 ACCEPT: Final = base64.b64encode(
     hashlib.sha1(KEY.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest()
 ).decode()  # RFC 6455, 4.2.2
-DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"  # what browsers offer
+DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"  # as browsers offer
 ANSWER: Final = (
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     f"Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
@@ -25,11 +25,12 @@ MARK: Final = b"~at~"
 DIGITS: Final = 19
 NUMBER_DIGITS: Final = 12  # of the number of the frame, which stands behind the mark
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
-# Nearly all frames of a server are texts of 126 to 65,535 bytes: these two bytes, then the length in two.
-HEAD: Final = struct.Struct("!HH")
-MEDIUM: Final = TEXT << 8 | 126
+# Nearly all frames of a server are texts of 126 to 65,535 bytes: two bytes that are always the same, and two of length.
+HEAD: Final = struct.Struct("!I")
+MEDIUM: Final = (TEXT << 8 | 126) << 16
+_LENGTH: Final = 0xFFFF
 _MASKED: Final = 0x80
-_NO_MASK: Final = bytes(4)  # masking with zeros changes nothing, so what is sent can be searched as well
+_NO_MASK: Final = bytes(4)  # masking with zeros changes nothing, so that masked frames can be searched
 _SHORT, _LONG = 126, 65_536  # payload lengths from which the length takes 2 and 8 more bytes
 
 
@@ -57,9 +58,9 @@ def frame_end(unread: bytes | bytearray, at: int = 0) -> int:
     """Return where the frame that begins at `at` ends, a server's or a client's; 0 while not all of it is there."""
     size = len(unread)
     if size >= at + HEAD.size:
-        head, length = HEAD.unpack_from(unread, at)
-        if head == MEDIUM:
-            end = at + HEAD.size + length
+        (head,) = HEAD.unpack_from(unread, at)
+        if head & ~_LENGTH == MEDIUM:
+            end = at + HEAD.size + (head & _LENGTH)
             return end if end <= size else 0
     return _any_frame_end(unread, at)
 

@@ -132,24 +132,28 @@ def write(report: Report, out: Path, command: str) -> None:
 
 
 def text(report: Report) -> str:
-    """Return the table and the notes for the terminal."""
-    return "\n\n".join([report.title, table(report.columns, report.rows), *report.notes])
+    """Return the table, the notes and the targets for the terminal."""
+    parts = [report.title, table(report.columns, report.rows), *report.notes]
+    return "\n\n".join([*parts, _target_table(report)] if report.targets else parts)
 
 
 def page(report: Report, command: str) -> str:
     """Return the page."""
     versions = ", ".join(f"{name} {number}" for name, number in measures.versions().items())
-    targets = [TARGETS_HEAD, table(TARGET_COLUMNS, [_target_row(one) for one in report.targets])]
     parts = [
         f"# {report.title}",
         f"- {datetime.now(UTC):%Y-%m-%d %H:%M UTC}, `{command}`\n- {measures.describe()}\n- {versions}",
         *(f"![{chart.title}]({chart.name}.svg)" for chart in report.charts),
         table(report.columns, report.rows),
         *report.notes,
-        *(targets if report.targets else ()),
+        *((TARGETS_HEAD, _target_table(report)) if report.targets else ()),
         *(f"## Where the time goes: {key}\n\n```\n{costs}\n```" for key, costs in report.profiles.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _target_table(report: Report) -> str:
+    return table(TARGET_COLUMNS, [_target_row(one) for one in report.targets])
 
 
 def _target_row(measured: Measured) -> list[Cell]:

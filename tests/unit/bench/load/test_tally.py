@@ -21,16 +21,17 @@ def ack(number: int, room: str) -> bytes:
 def test_each_message_is_timed_from_the_moment_on() -> None:
     """A message that was sent before is not."""
     tally = Tally(measure_from_ns=100)
-    tally.time(messages(1, 2) + messages(3, at_ns=99), now_ns=130)
+    tally.time(messages(1, 2), 2, now_ns=130)
+    tally.time(messages(3, at_ns=99), 1, now_ns=131)
     assert list(tally.ages_ns) == [30, 30]
 
 
 def test_a_burst_is_timed_once_and_kept_as_the_flush() -> None:
     """Its messages have all the same age; a frame of fewer messages is no example."""
     tally = Tally(burst=2)
-    tally.time(messages(1), now_ns=101)
-    tally.time(messages(2, 3), now_ns=107)
-    tally.time(messages(4, 5), now_ns=108)
+    tally.time(messages(1), 1, now_ns=101)
+    tally.time(messages(2, 3), 2, now_ns=107)
+    tally.time(messages(4, 5), 2, now_ns=108)
     assert (list(tally.ages_ns), tally.flush) == ([1, 7, 8], messages(2, 3))
 
 
@@ -46,7 +47,7 @@ def test_seen_has_acks_and_receipts_by_room_and_names_clients_that_differ() -> N
     """The first client of each room is its witness."""
     receipts = [Receipts(witness=k < 2) for k in range(4)]
     for one, frame in zip(receipts, (messages(7), messages(8), messages(7), messages(9)), strict=True):
-        one.take(frame)
+        one.take(frame, 1)
     found = seen(["r_0", "r_1"], receipts, [ack(7, "r_0"), ack(8, "r_1")])
     assert found["received"] == {"r_0": [(7, 8)], "r_1": [(8, 9)]}
     assert found["acked"] == {"r_0": [(7, 8, "7-0")], "r_1": [(8, 9, "8-0")]}
