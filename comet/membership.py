@@ -21,7 +21,7 @@ from common.backoff import Backoff
 from common.errors import reason_of
 from common.health import Health
 from common.redis_client import REDIS_FAULTS
-from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Presence, Registry
+from common.registry import LISTED_USERS, RENEW_S, USER_TTL_S, Node, Registry, RoomPresence
 
 AGAIN_S: Final = 0.5  # after a write that failed, at first
 AGAIN_MOST_S: Final = 3.0  # and at most: well within LIFE_S
@@ -177,12 +177,12 @@ class Membership:
         self._changed_users.update(self.sessions)
         self._changed.set()
 
-    def _presence(self, room_id: str) -> Presence | None:
+    def _presence(self, room_id: str) -> RoomPresence | None:
         room = self._rooms.get(room_id)
         return local_presence(room) if room is not None else None
 
 
-def local_presence(room: Room) -> Presence:
+def local_presence(room: Room) -> RoomPresence:
     """Return who is in a room on this node."""
     listed = [(user_id, sessions[0].user.username) for user_id, sessions in islice(room.users.items(), LISTED_USERS)]
-    return Presence(len(room.users), listed)
+    return RoomPresence(len(room.users), listed)

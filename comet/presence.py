@@ -14,12 +14,12 @@ from common import logs
 from common.envelope import User
 from common.errors import reason_of
 from common.redis_client import REDIS_FAULTS
-from common.registry import LISTED_USERS, Presence, Registry
+from common.registry import LISTED_USERS, Registry, RoomPresence
 
 WATCH_S: Final = 1.0
 COUNT_FRESH_S: Final = 1.0  # many who join at once share one look at the other nodes
 
-NOBODY: Final = Presence(0, [])
+NOBODY: Final = RoomPresence(0, [])
 
 log = logs.get()
 
@@ -32,8 +32,8 @@ class Presences:
         self._membership = membership
         self._rooms = rooms  # the hub's
         self._told: dict[str, bytes] = {}  # the last frame told to a room's watchers
-        self._elsewhere: dict[str, tuple[float, Presence]] = {}  # on other nodes, by room, with when it was read
-        self._looks: dict[str, asyncio.Future[Presence]] = {}  # under way, by room
+        self._elsewhere: dict[str, tuple[float, RoomPresence]] = {}  # on other nodes, by room, with when it was read
+        self._looks: dict[str, asyncio.Future[RoomPresence]] = {}  # under way, by room
 
     async def frame(self, room_id: str) -> bytes:
         """Return the presence frame of a room. Raises what redis raises."""
@@ -50,7 +50,7 @@ class Presences:
         on_both = sum(user_id == joining.id or user_id in room.users for user_id, _ in elsewhere.users)
         return here + elsewhere.online - on_both
 
-    async def _look_elsewhere(self, room_id: str) -> Presence:
+    async def _look_elsewhere(self, room_id: str) -> RoomPresence:
         """Return who is in a room on other nodes; all who ask at the same time share one look."""
         look = self._looks.get(room_id)
         if look is None:
@@ -58,12 +58,12 @@ class Presences:
             look.add_done_callback(lambda look: self._looked(room_id, look))
         return await asyncio.shield(look)  # who asked first may be gone by then
 
-    def _looked(self, room_id: str, look: asyncio.Future[Presence]) -> None:
+    def _looked(self, room_id: str, look: asyncio.Future[RoomPresence]) -> None:
         del self._looks[room_id]
         if not look.cancelled():
             look.exception()  # asked for here, as whoever would be told may be gone
 
-    async def _read_elsewhere(self, room_id: str) -> Presence:
+    async def _read_elsewhere(self, room_id: str) -> RoomPresence:
         [elsewhere] = await self._registry.presence([room_id], without=self._membership.incarnation)
         self._elsewhere[room_id] = (asyncio.get_running_loop().time(), elsewhere)
         return elsewhere
@@ -92,7 +92,7 @@ class Presences:
             for watcher in list(room.watchers):
                 watcher.write(data)
 
-    def _frame(self, room_id: str, elsewhere: Presence) -> bytes:
+    def _frame(self, room_id: str, elsewhere: RoomPresence) -> bytes:
         room = self._rooms.get(room_id)
         here = local_presence(room) if room is not None else NOBODY
         users = dict(here.users)

@@ -21,7 +21,7 @@ from common.backoff import Backoff
 from common.envelope import Burst, parse_burst
 from common.errors import Unavailable, reason_of
 from common.health import Health
-from common.redis_client import REDIS_FAULTS, TIMEOUT_S, Connection, connection_of
+from common.redis_client import REDIS_FAULTS, TIMEOUT_S, RedisConnection, connection_of
 
 PING_S: Final = 2.0
 CONFIRM_S: Final = 1.0  # for Redis to confirm a subscription, which a join waits for
@@ -45,7 +45,7 @@ class PubSub:
         self._unconfirmed: set[bytes] = set()  # of the channels subscribed with a new connection
         self._when_up: Callable[[], None] = _nothing  # called when all of those are confirmed
         self._outgoing: list[tuple[str, str]] = []  # commands of this iteration, sent as one
-        self._connection: Connection | None = None
+        self._connection: RedisConnection | None = None
         self._wake = asyncio.Event()
         self._heard = 0.0
 
@@ -75,7 +75,7 @@ class PubSub:
         """Keep the connection up and hand on what it brings, forever; tell when it is back after it was lost."""
         backoff, lost = Backoff(), False
         while True:
-            connection: Connection | None = None
+            connection: RedisConnection | None = None
             try:
                 async with asyncio.timeout(TIMEOUT_S * 2):
                     connection = self._connection = await connection_of(self._redis)
@@ -95,14 +95,18 @@ class PubSub:
             lost = True
             await backoff.wait()
 
-    async def _converse(self, connection: Connection, on_burst: Callable[[str, Burst], None], backoff: Backoff) -> None:
+    async def _converse(
+        self, connection: RedisConnection, on_burst: Callable[[str, Burst], None], backoff: Backoff
+    ) -> None:
         self._heard = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write(connection))
             tasks.create_task(self._ping(connection))
             await self._read(connection, on_burst, backoff)
 
-    async def _read(self, connection: Connection, on_burst: Callable[[str, Burst], None], backoff: Backoff) -> None:
+    async def _read(
+        self, connection: RedisConnection, on_burst: Callable[[str, Burst], None], backoff: Backoff
+    ) -> None:
         loop = asyncio.get_running_loop()
         in_a_row = 0
         while True:
@@ -146,7 +150,7 @@ class PubSub:
             self._outgoing.append((command, channel))
             self._wake.set()
 
-    async def _write(self, connection: Connection) -> None:
+    async def _write(self, connection: RedisConnection) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -154,7 +158,7 @@ class PubSub:
             async with asyncio.timeout(TIMEOUT_S):
                 await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 
-    async def _ping(self, connection: Connection) -> None:
+    async def _ping(self, connection: RedisConnection) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(PING_S)
@@ -164,7 +168,7 @@ class PubSub:
                 await connection.send_command("PING", check_health=False)
 
 
-async def _subscribe(connection: Connection, channels: Iterable[bytes]) -> None:
+async def _subscribe(connection: RedisConnection, channels: Iterable[bytes]) -> None:
     commands = [("SUBSCRIBE", channel) for channel in channels]
     await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 

@@ -26,7 +26,7 @@ from common.backoff import Backoff
 from common.envelope import User
 from common.errors import Overloaded, Unavailable
 from common.metrics import Counts, Histograms
-from common.redis_client import AWAY, TIMEOUT_S, Connection, connection_of
+from common.redis_client import AWAY, TIMEOUT_S, RedisConnection, connection_of
 from common.scripts import calls
 from common.shards import Shards
 
@@ -72,7 +72,9 @@ class AppendLane:
 
     def __init__(self, redis: Redis, shards: Shards, limits: StoreLimits) -> None:
         self._redis = redis  # only makes the connection
-        self._connections: list[Connection] = []  # made when they are needed, and anew whenever an answer is missing
+        self._connections: list[
+            RedisConnection
+        ] = []  # made when they are needed, and anew whenever an answer is missing
         self._limits = limits
         self._script = AppendScript(shards, limits)
         self._waiting: deque[_Append] = deque()

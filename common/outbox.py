@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from common import keys
-from common.redis_client import TIMEOUT_S, Connection, connection_of
+from common.redis_client import TIMEOUT_S, RedisConnection, connection_of
 from common.scripts import calls
 from common.shards import Shards
 
@@ -81,7 +81,7 @@ class Outbox:
         self._redis = redis
         self._shards = shards
         self._token = token  # made for this life of the node: nobody else's lease carries it
-        self._idle: list[Connection] = []  # as many as were ever in use at once
+        self._idle: list[RedisConnection] = []  # as many as were ever in use at once
 
     async def hold(self, *shards: int) -> list[int]:
         """Take or keep the shards' leases for LEASE_MS, in one round trip and one fsync; return those that are ours."""
@@ -141,7 +141,7 @@ class Outbox:
                 raise answer
         return answers
 
-    async def _connection(self) -> Connection:
+    async def _connection(self) -> RedisConnection:
         """Return an idle connection that is not lost, or a new one."""
         while self._idle:
             connection = self._idle.pop()

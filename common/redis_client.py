@@ -57,13 +57,13 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redi
         )
     except ValueError as e:
         raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {e}") from None
-    pool.connection_class = type("Connection", (Connection, pool.connection_class), {})
+    pool.connection_class = type("RedisConnection", (RedisConnection, pool.connection_class), {})
     return Redis.from_pool(pool)
 
 
-async def connection_of(redis: Redis) -> "Connection":
+async def connection_of(redis: Redis) -> "RedisConnection":
     """Return a connection of its own beside the pool, connected; its user disconnects it. Raises REDIS_FAULTS."""
-    connection: Connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in the library
+    connection: RedisConnection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # untyped in the library
     try:
         async with asyncio.timeout(TIMEOUT_S):
             await connection.connect()  # type: ignore[no-untyped-call]  # likewise
@@ -73,7 +73,7 @@ async def connection_of(redis: Redis) -> "Connection":
     return connection
 
 
-class Connection(AbstractConnection):
+class RedisConnection(AbstractConnection):
     """A connection that sends without a task of its own, can be cancelled and lost meanwhile, and is read in bulk.
 
     redis-py sends with asyncio.wait_for. In Python 3.11 that costs a task and three turns of the loop, which under load

@@ -33,7 +33,7 @@ class Node:
 
 
 @dataclass(slots=True, frozen=True)
-class Presence:
+class RoomPresence:
     """Who is in a room: on one node, or over all of them."""
 
     online: int
@@ -95,7 +95,7 @@ class Registry:
     async def record(
         self,
         incarnation: str,
-        rooms: dict[str, Presence | None],
+        rooms: dict[str, RoomPresence | None],
         users: dict[str, int],
         room_ttl_s: int,
     ) -> None:
@@ -145,7 +145,7 @@ class Registry:
             pipeline.hkeys(keys.user(user))
         return [[name.decode() for name in names] for names in await pipeline.execute()]
 
-    async def presence(self, rooms: list[str], *, without: str = "") -> list[Presence]:
+    async def presence(self, rooms: list[str], *, without: str = "") -> list[RoomPresence]:
         """Return who is in each room over all living nodes, but for the node `without` (which knows its own better)."""
         pipeline = self._redis.pipeline(transaction=False)
         for room in rooms:
@@ -183,7 +183,7 @@ class Registry:
         return [name for name, entry in zip(names, entries, strict=True) if entry is not None]
 
 
-def merge(parts: Iterable[dict[str, Any]]) -> Presence:
+def merge(parts: Iterable[dict[str, Any]]) -> RoomPresence:
     """Join what several nodes say of one room; a user listed by two counts once."""
     online, users = 0, {}
     for part in parts:
@@ -192,7 +192,7 @@ def merge(parts: Iterable[dict[str, Any]]) -> Presence:
             if user_id in users:
                 online -= 1
             users[user_id] = username
-    return Presence(online, list(users.items())[:LISTED_USERS])
+    return RoomPresence(online, list(users.items())[:LISTED_USERS])
 
 
 def _node(incarnation: str, entry: dict[str, Any]) -> Node:

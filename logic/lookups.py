@@ -5,7 +5,7 @@ Raises Unavailable from every question while Redis is away or refuses it.
 
 import orjson
 
-from common.registry import Presence, Registry
+from common.registry import Registry, RoomPresence
 from common.store import Store
 from logic import replies
 from logic.redis_watch import ask
@@ -48,7 +48,7 @@ class Lookups:
 
     async def room_online(self, room: str) -> replies.RoomOnline:
         """Return who is in a room."""
-        who: Presence
+        who: RoomPresence
         (who,) = await ask(self._registry.presence([room]))
         users = [replies.Person(id=user, username=name) for user, name in who.users]
         return replies.RoomOnline(room_id=room, online_count=who.online, users=users)

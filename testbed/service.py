@@ -48,7 +48,7 @@ def shared_settings(redis_url: str, brokers: str, topic: str) -> dict[str, str]:
     }
 
 
-class Service(Program):
+class ServiceProgram(Program):
     """One service on loopback. `settings` are named as in the environment and win over those of `local_settings`.
 
     `runner` is a module with arguments that runs the service's own module: `python -m <runner> <module>`.
@@ -138,7 +138,7 @@ class Service(Program):
         return found
 
 
-class CometProgram(Service):
+class CometProgram(ServiceProgram):
     """One node, which logs only warnings. `files` limits its open files, 0 leaves the limit as it is."""
 
     def __init__(  # noqa: PLR0913 - each tells one node from another

@@ -13,7 +13,7 @@ from chatroom.up.guard import Guard
 from chatroom.up.ports import LOOPBACK
 from testbed.ports import free_port
 from testbed.program import Program
-from testbed.service import NO_SETTINGS, CometProgram, Service, shared_settings
+from testbed.service import NO_SETTINGS, CometProgram, ServiceProgram, shared_settings
 
 REDIS: Final = "redis"
 LOGIC: Final = "logic"
@@ -34,8 +34,8 @@ class Stack:
     """Services, not started yet. `settings` are for all of them, named as in the environment.
 
     `line` may put a relay or a proxy on each line: from each service to Redis (`REDIS`), from each node to Logic
-    (`LOGIC`), and from the Jobs to each node (`PUSH`). `runner` runs each service (see `Service`). `servers` are Redis
-    and Kafka, where the test bed runs them.
+    (`LOGIC`), and from the Jobs to each node (`PUSH`). `runner` runs each service (see `ServiceProgram`). `servers` are
+    Redis and Kafka, where the test bed runs them.
     """
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own, named by those who make it
@@ -65,7 +65,7 @@ class Stack:
         self.jobs = [self._worker("job", name) for name in _names("job", jobs)]
 
     @property
-    def services(self) -> list[Service]:
+    def services(self) -> list[ServiceProgram]:
         """Logic, the Comets, the Jobs."""
         return [self.logic, *self.comets, *self.jobs]
 
@@ -78,9 +78,9 @@ class Stack:
         redis_url = self._line(name, REDIS, self.redis_url)
         return shared_settings(redis_url, self.brokers, self.topic) | dict(self._settings)
 
-    def _worker(self, module: str, name: str) -> Service:
+    def _worker(self, module: str, name: str) -> ServiceProgram:
         directory = self._directory / name
-        return Service(self._guard, module, directory, self._shared(name), name=name, runner=self._runner)
+        return ServiceProgram(self._guard, module, directory, self._shared(name), name=name, runner=self._runner)
 
     def _comet(self, name: str) -> CometProgram:
         grpc_port = free_port()

@@ -16,7 +16,7 @@ from bench.load.json_subprocess import JsonSubprocess, json_subprocess
 from bench.measures import Cores, Unmeasured, busy_seconds, cpu_seconds, pin
 from chatroom.up.ports import LOOPBACK
 from testbed.bed import TestBed
-from testbed.service import Service
+from testbed.service import ServiceProgram
 
 COMET, BARE, BROADCAST, SERVE = "Comet", "bare joined writes", "websockets.broadcast", "websockets.serve"
 KINDS: Final = {BARE: "bare", BROADCAST: "broadcast", SERVE: "serve"}
@@ -84,7 +84,7 @@ class ServerUnderTest:
     port: int
     beside: Sequence[int] = ()  # programs on the load's core that work for the server: Redis, the sink
     baseline: JsonSubprocess | None = None
-    service: Service | None = None  # Comet
+    service: ServiceProgram | None = None  # Comet
     plan: ClientPlan | None = None
 
     async def connect(self, plan: ClientPlan) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from chatroom.up import embedded, folder, plan, prometheus
 from chatroom.up.guard import Guard
 from chatroom.up.output import UP, Console
 from chatroom.up.ports import Claims
-from chatroom.up.stack import Stack
+from chatroom.up.stack import LocalStack
 from chatroom.up.supervisor import Supervisor
 from common.errors import StartupError
 from common.lifecycle import StopRequest, exit_at_once, leaves
@@ -101,7 +101,7 @@ async def _hold(chosen: plan.Plan, console: Console, stop: StopRequest) -> None:
         async with asyncio.TaskGroup() as tasks:
             supervisor = Supervisor(guard, console, tasks)
             try:
-                await _serve(Stack(chosen, claims, supervisor, console), supervisor, stop)
+                await _serve(LocalStack(chosen, claims, supervisor, console), supervisor, stop)
             except* Stopped as group:
                 console.line(UP, f"{group.exceptions[0]}: stopping everything")
             finally:
@@ -118,7 +118,7 @@ def _check_programs(chosen: plan.Plan) -> None:
         prometheus.program()
 
 
-async def _serve(stack: Stack, supervisor: Supervisor, stop: StopRequest) -> None:
+async def _serve(stack: LocalStack, supervisor: Supervisor, stop: StopRequest) -> None:
     """Bring up, then stay. Raises Stopped when somebody asks to stop, StartupError when it can't be kept up."""
     async with asyncio.TaskGroup() as tasks:
         for work in (stack.bring_up(), supervisor.given_up(), _stopped(stop)):

@@ -31,7 +31,7 @@ _STAGES = {"comet": 0, "logic": 1, "job": 2, "kafka": 3, "redis": 4, "prometheus
 _Ready = Callable[[int], Awaitable[None]]
 
 
-class Stack:
+class LocalStack:
     """What runs, or is about to. `bring_up()` returns when all of it is ready."""
 
     def __init__(self, chosen: Plan, claims: Claims, supervisor: Supervisor, console: Console) -> None:

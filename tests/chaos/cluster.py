@@ -16,7 +16,7 @@ from typing import Final, Self
 from chatroom.up.guard import Guard
 from testbed.kafka_server import ApacheKafka
 from testbed.redis_server import RedisServer
-from testbed.service import CometProgram, Service
+from testbed.service import CometProgram, ServiceProgram
 from testbed.stack import LOGIC, PUSH, REDIS, Stack
 from tests.chaos import slow_fsync
 from tests.chaos.parts import READY_TIMEOUT_S, NotReady, Part
@@ -61,7 +61,7 @@ class NodePart(Part):
 class WorkerPart(Part):
     """Logic or a Job, and its line to Redis."""
 
-    def __init__(self, program: Service, redis: Proxy) -> None:
+    def __init__(self, program: ServiceProgram, redis: Proxy) -> None:
         super().__init__(program)
         self.redis = redis
         self.url = program.http_url  # not through a proxy
@@ -191,5 +191,5 @@ class Cluster:
         push, redis, logic = (self._lines[program.name, line] for line in (PUSH, REDIS, LOGIC))
         return NodePart(program, Proxy(program.port), push, redis, logic)
 
-    def _worker(self, program: Service) -> WorkerPart:
+    def _worker(self, program: ServiceProgram) -> WorkerPart:
         return WorkerPart(program, self._lines[program.name, REDIS])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from testbed.program import Program
-from testbed.service import Service
+from testbed.service import ServiceProgram
 
 READY_TIMEOUT_S: Final = 60.0
 ASK_AGAIN_S: Final = 0.1
@@ -100,7 +100,7 @@ class Part:
             await asyncio.sleep(ASK_AGAIN_S)
 
     async def _why(self) -> str:
-        said = await asyncio.to_thread(self.program.report) if isinstance(self.program, Service) else {}
+        said = await asyncio.to_thread(self.program.report) if isinstance(self.program, ServiceProgram) else {}
         return f"{json.dumps(said)}; the end of its log {self.log}:\n{_tail(self.log)}"
 
     # -- what nobody asked for ---------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class Part:
     def look(self) -> None:
         """Look for an end that nobody asked for and for tracebacks; add them to `unexpected`."""
         self._note_end()
-        if isinstance(self.program, Service):
+        if isinstance(self.program, ServiceProgram):
             self._note_tracebacks()
 
     def _note_end(self) -> bool:

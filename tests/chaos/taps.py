@@ -22,7 +22,7 @@ from common import keys, redis_client
 from common.backoff import Backoff
 from common.envelope import parse_burst
 from common.redis_client import REDIS_FAULTS
-from common.registry import Node, Presence, Registry
+from common.registry import Node, Registry, RoomPresence
 from common.shards import Shards
 from protos import comet_pb2, comet_pb2_grpc
 from protos.protocol_pb2 import Proto
@@ -131,7 +131,7 @@ class PushTap(comet_pb2_grpc.CometServicer):
         self._redis = redis_client.connect(f"redis://127.0.0.1:{redis_port}/0")
         self._shards = Shards()
         self._registry = Registry(self._redis, self._shards)
-        self._serves = dict.fromkeys(rooms, Presence(0, []))
+        self._serves = dict.fromkeys(rooms, RoomPresence(0, []))
         self._run = run
         self._node = Node(f"push-tap-{uuid.uuid4().hex}", f"127.0.0.1:{free_port()}", forwards=False)
         self._answering = asyncio.Event()

@@ -13,7 +13,7 @@ from chatroom.up.guard import Guard
 from common import keys
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
-from testbed.service import Service, shared_settings
+from testbed.service import ServiceProgram, shared_settings
 from tests.support.comet_node import running
 from tests.support.eventually import eventually
 from tests.support.kafka_reader import push_msgs
@@ -44,7 +44,9 @@ POISON: list[tuple[dict[Any, Any], str]] = [
 
 
 @pytest_asyncio.fixture(loop_scope="package")
-async def logic(guard: Guard, tmp_path: Path, redis_url: str, kafka: KafkaServer, topic: str) -> AsyncIterator[Service]:
+async def logic(
+    guard: Guard, tmp_path: Path, redis_url: str, kafka: KafkaServer, topic: str
+) -> AsyncIterator[ServiceProgram]:
     """A real Logic, not started, that takes no more than it must."""
     settings = {
         **kafka.settings,
@@ -53,13 +55,13 @@ async def logic(guard: Guard, tmp_path: Path, redis_url: str, kafka: KafkaServer
         "LOGIC_MAX_CONTENT_BYTES": "1000",
         "LOGIC_PRODUCE_BATCH_BYTES": "20000",
     }
-    it = Service(guard, "logic", tmp_path, settings)
+    it = ServiceProgram(guard, "logic", tmp_path, settings)
     yield it
     await asyncio.to_thread(it.kill)
 
 
 async def test_poison_of_every_kind_is_parked_and_what_is_behind_it_reaches_kafka(
-    redis_url: str, logic: Service, kafka: KafkaServer, topic: str
+    redis_url: str, logic: ServiceProgram, kafka: KafkaServer, topic: str
 ) -> None:
     """All lie in one shard, between messages of one room. Length and age rise while Logic is away, and fall to 0."""
     nodes = running(redis_url, forward_url=logic.http_url)

@@ -22,7 +22,7 @@ from common.envelope import User
 from common.store import Store
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
-from testbed.service import CometProgram, Service, shared_settings
+from testbed.service import CometProgram, ServiceProgram, shared_settings
 from tests.support.comet_node import CometNode
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze
@@ -281,7 +281,7 @@ async def test_in_kafka_first_occurrences_follow_seq_through_every_takeover(grou
     """Under load a node joins, one is killed, one drains, and each time Logic is killed and started again."""
     topic = await asyncio.to_thread(kafka.create_topic)
     settings = {**kafka.settings, **shared_settings(ground.url, kafka.brokers, topic)}
-    logic = Service(ground._guard, "logic", ground._directory, settings)  # noqa: SLF001 - the test's own
+    logic = ServiceProgram(ground._guard, "logic", ground._directory, settings)  # noqa: SLF001 - the test's own
     forward = {"COMET_FORWARD_URL": logic.http_url}
     killed, drained, last = (ground.program(name, **forward) for name in ("killed", "drained", "last"))
     load = asyncio.create_task(ground.writer.keep_on())

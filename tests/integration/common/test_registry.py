@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from common import keys
 from common.envelope import User
-from common.registry import LIFE_S, LISTED_USERS, USER_TTL_S, Node, Presence, Registry
+from common.registry import LIFE_S, LISTED_USERS, USER_TTL_S, Node, Registry, RoomPresence
 from common.store import Store
 from tests.support.shards import SHARDS
 
@@ -81,9 +81,9 @@ async def test_an_entry_of_a_later_version_is_understood(registry: Registry, red
 
 async def test_rooms_and_users_are_found_at_their_nodes(registry: Registry, redis: Redis) -> None:
     """Who serves what, and no longer once it said so; what is written expires by itself."""
-    both = {"r1": Presence(1, [("u1", "U1")]), "r2": Presence(0, [])}
+    both = {"r1": RoomPresence(1, [("u1", "U1")]), "r2": RoomPresence(0, [])}
     await registry.record("a", {**both}, {"u1": 1, "u2": 2}, TTL_S)
-    await registry.record("b", {"r2": Presence(1, [("u2", "U2")])}, {"u2": 1}, TTL_S)
+    await registry.record("b", {"r2": RoomPresence(1, [("u2", "U2")])}, {"u2": 1}, TTL_S)
     assert [sorted(found) for found in await registry.serving(["r1", "none", "r2"])] == [["a"], [], ["a", "b"]]
     assert [sorted(found) for found in await registry.locate(["u2", "none", "u1"])] == [["a", "b"], [], ["a"]]
     assert TTL_S - 5 < await redis.ttl(keys.room_keys(SHARDS.of("r1"), "r1").nodes) <= TTL_S
@@ -96,9 +96,9 @@ async def test_rooms_and_users_are_found_at_their_nodes(registry: Registry, redi
 async def test_who_is_in_a_room_is_put_together_over_living_nodes(registry: Registry) -> None:
     """A user on two nodes counts once, the dead count for nothing, and a node may leave itself out."""
     await live(registry, "a", "b")
-    await registry.record("a", {"r": Presence(2, [("u1", "U1"), ("u2", "U2")])}, {}, TTL_S)
-    await registry.record("b", {"r": Presence(2, [("u2", "U2"), ("u3", "U3")])}, {}, TTL_S)
-    await registry.record("dead", {"r": Presence(1, [("u4", "U4")])}, {}, TTL_S)
+    await registry.record("a", {"r": RoomPresence(2, [("u1", "U1"), ("u2", "U2")])}, {}, TTL_S)
+    await registry.record("b", {"r": RoomPresence(2, [("u2", "U2"), ("u3", "U3")])}, {}, TTL_S)
+    await registry.record("dead", {"r": RoomPresence(1, [("u4", "U4")])}, {}, TTL_S)
     found, nobody = await registry.presence(["r", "none"])
     assert (found.online, sorted(found.users)) == (3, [("u1", "U1"), ("u2", "U2"), ("u3", "U3")])
     assert (nobody.online, nobody.users) == (0, [])
@@ -110,7 +110,7 @@ async def test_what_the_dead_left_in_a_room_is_removed(registry: Registry, redis
     """By whoever looks, once they are off the list of nodes; appends would keep it alive as long as the room."""
     await live(registry, "a", "asleep")
     for name in ("a", "asleep", "dead-1", "dead-2"):
-        await registry.record(name, {"r": Presence(1, [(name, name)])}, {}, TTL_S)
+        await registry.record(name, {"r": RoomPresence(1, [(name, name)])}, {}, TTL_S)
     await redis.delete(keys.node("asleep"))
     [found] = await registry.presence(["r"])
     assert found.users == [("a", "a")]
@@ -119,7 +119,7 @@ async def test_what_the_dead_left_in_a_room_is_removed(registry: Registry, redis
 
 async def test_who_asks_is_never_taken_for_dead(registry: Registry) -> None:
     """It may have come a moment ago, or its life may have run out while it was away: it is here all the same."""
-    await registry.record("new", {"r": Presence(1, [("u", "u")])}, {}, TTL_S)
+    await registry.record("new", {"r": RoomPresence(1, [("u", "u")])}, {}, TTL_S)
     await registry.presence(["r"], without="new")
     assert await registry.serving(["r"]) == [["new"]]
 
@@ -129,7 +129,7 @@ async def test_only_so_many_users_are_listed_but_all_are_counted(registry: Regis
     await live(registry, "a", "b")
     for name in ("a", "b"):
         users = [(f"{name}{i}", "x") for i in range(80)]
-        await registry.record(name, {"r": Presence(5000, users)}, {}, TTL_S)
+        await registry.record(name, {"r": RoomPresence(5000, users)}, {}, TTL_S)
     [found] = await registry.presence(["r"])
     assert (found.online, len(found.users)) == (10_000, LISTED_USERS)
 

@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaProducer
 
 from chatroom.up.guard import Guard
 from common import redis_client
-from common.registry import Node, Presence, Registry
+from common.registry import Node, Registry, RoomPresence
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
-from testbed.service import Service, shared_settings
+from testbed.service import ServiceProgram, shared_settings
 from tests.integration.job.comets import Comet
 from tests.support.eventually import eventually
 from tests.support.metrics import asample, families_at, until_sample
@@ -23,7 +23,7 @@ from tests.support.shards import SHARDS
 END_TIMEOUT_S = 20.0
 
 
-class JobProgram(Service):
+class JobProgram(ServiceProgram):
     """`python -m job`, as asyncio tests use it."""
 
     async def up(self) -> "JobProgram":
@@ -98,7 +98,7 @@ class Nodes:
         """Register a node that somebody else serves, at whatever address; it lives until it leaves."""
         node = self._living[name] = Node(name, address)
         await self.registry.renew(node, first=True)
-        await self.registry.record(name, dict.fromkeys(rooms, Presence(1, [])), dict.fromkeys(users, 1), 3600)
+        await self.registry.record(name, dict.fromkeys(rooms, RoomPresence(1, [])), dict.fromkeys(users, 1), 3600)
 
     async def leave(self, comet: Comet) -> None:
         """Take a node out of the registry; it goes on to answer."""

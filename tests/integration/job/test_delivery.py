@@ -2,7 +2,7 @@
 
 import asyncio
 
-from common.registry import Node, Presence, Registry
+from common.registry import Node, Registry, RoomPresence
 from protos.job_pb2 import PushMsg
 from testbed.ports import free_port
 from tests.integration.job.conftest import JobProgram, Nodes, Produce, StartJob
@@ -152,7 +152,7 @@ async def test_a_node_that_never_was_there_is_forgotten_with_its_life(
     await nodes.up("good", rooms=["other"])
     registry: Registry = nodes.registry
     await registry.renew(Node("dead", f"127.0.0.1:{free_port()}"), first=True)
-    await registry.record("dead", {"r": Presence(1, [])}, {"9": 1}, 3600)
+    await registry.record("dead", {"r": RoomPresence(1, [])}, {"9": 1}, 3600)
     await registry.leave("dead")
     job = await make_job().up()
     await produce(type=ROOM, room="r", msg="x", id="1")

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import redis.asyncio
 
-from common.registry import Node, Presence, Registry
+from common.registry import Node, Registry, RoomPresence
 from logic.replies import History, Online, RoomOnline, Rooms
 from tests.support.logic_node import Logic, backend_send
 from tests.support.shards import SHARDS
@@ -16,8 +16,8 @@ async def _serve(redis_url: str) -> None:
         registry = Registry(client, SHARDS)
         await registry.renew(Node("n1", "127.0.0.1:1", connections=3, rooms=1), first=True)
         await registry.renew(Node("n2", "127.0.0.1:2", connections=4, rooms=0), first=True)
-        await registry.record("n1", {"a": Presence(2, [("1", "Alice"), ("2", "Bob")])}, {"1": 1, "2": 1}, 60)
-        await registry.record("gone", {"a": Presence(9, [])}, {}, 60)
+        await registry.record("n1", {"a": RoomPresence(2, [("1", "Alice"), ("2", "Bob")])}, {"1": 1, "2": 1}, 60)
+        await registry.record("gone", {"a": RoomPresence(9, [])}, {}, 60)
 
 
 async def test_rooms_are_listed_page_by_page_with_who_is_online(logic: Logic, redis_url: str) -> None:

@@ -18,7 +18,7 @@ from chatroom.up.ports import LOOPBACK
 from common import keys
 from testbed.kafka_server import KafkaServer
 from testbed.ports import free_port
-from testbed.service import Service, shared_settings
+from testbed.service import ServiceProgram, shared_settings
 from tests.support import loops
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze
@@ -29,7 +29,7 @@ from tests.support.metrics import until_sample
 EXIT_TIMEOUT_S = 30.0
 
 
-class LogicProgram(Service):
+class LogicProgram(ServiceProgram):
     """`python -m logic` with a log of JSON lines."""
 
     def __init__(self, guard: Guard, directory: Path, settings: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from comet.room import Room
 from comet.session import Session
 from common.envelope import User
 from common.health import Health
-from common.registry import Node, Presence, Registry
+from common.registry import Node, Registry, RoomPresence
 
 
 class FakeRegistry:
@@ -22,7 +22,7 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.away = False
         self.alive: set[str] = set()
-        self.rooms: dict[str, dict[str, Presence | None]] = {}  # by incarnation
+        self.rooms: dict[str, dict[str, RoomPresence | None]] = {}  # by incarnation
         self.users: dict[str, dict[str, int]] = {}
 
     async def renew(self, node: Node, *, first: bool) -> bool:
@@ -88,7 +88,7 @@ async def test_changes_that_redis_does_not_take_are_bounded(monkeypatch: pytest.
     now = membership.incarnation
     assert now != first
     await until(lambda: registry.users.get(now, {}).get("stays") == 1)
-    await until(lambda: registry.rooms.get(now, {}).get("there") == Presence(0, []))
+    await until(lambda: registry.rooms.get(now, {}).get("there") == RoomPresence(0, []))
     assert all(count == 0 for user, count in registry.users[now].items() if user != "stays")
     running.cancel()
     with suppress(asyncio.CancelledError):
@@ -126,7 +126,7 @@ async def test_nothing_is_recorded_of_a_node_that_redis_does_not_know(health: He
         registry.alive.clear()  # presumed dead
         before = membership.incarnation
         await until(lambda before=before: membership.incarnation != before)
-        await until(lambda: registry.rooms.get(membership.incarnation) == {"r": Presence(0, [])})
+        await until(lambda: registry.rooms.get(membership.incarnation) == {"r": RoomPresence(0, [])})
     assert not running.done()
     running.cancel()
     with suppress(asyncio.CancelledError):

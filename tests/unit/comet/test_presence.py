@@ -8,7 +8,7 @@ from comet.membership import Membership
 from comet.presence import Presences
 from comet.room import Room
 from common.envelope import User
-from common.registry import Presence, Registry
+from common.registry import Registry, RoomPresence
 
 
 class FakeRegistry:
@@ -19,14 +19,14 @@ class FakeRegistry:
         self.gate = asyncio.Event()
         self.away = False
 
-    async def presence(self, rooms: list[str], *, without: str) -> list[Presence]:
+    async def presence(self, rooms: list[str], *, without: str) -> list[RoomPresence]:
         """As Registry.presence."""
         assert without == "node-1"
         self.asked += 1
         await self.gate.wait()
         if self.away:
             raise ConnectionError("Redis is away")
-        return [Presence(5, [("bob", "Bob")]) for _ in rooms]
+        return [RoomPresence(5, [("bob", "Bob")]) for _ in rooms]
 
 
 class FakeMembership:
