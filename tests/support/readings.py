@@ -11,6 +11,11 @@ from tests.support.metrics import families_at
 Sample = tuple[str, str, frozenset[tuple[str, str]]]  # job, name, labels
 
 
+def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """Return the processor time that the system has counted for each process so far."""
+    return {job: sum(psutil.Process(pid).cpu_times()[:2]) for job, pid in pids.items()}
+
+
 class Reading:
     """The samples of all services, and the processor time that the system has counted for each."""
 
@@ -21,7 +26,7 @@ class Reading:
     @classmethod
     async def take(cls, urls: Mapping[str, str], pids: Mapping[str, int]) -> "Reading":
         """Read the services' /metrics and the system's account of their processes."""
-        cpu_s = {job: sum(psutil.Process(pid).cpu_times()[:2]) for job, pid in pids.items()}
+        cpu_s = cpu_seconds(pids)
         samples = {}
         for job, url in urls.items():
             for family in await asyncio.to_thread(families_at, url):
