@@ -31,7 +31,7 @@ _NOT_OURS: Final = ", whose CPU is not measured then, instead of starting one."
 
 def common_options(seconds: float | None) -> list[click.Option]:
     """Return the options of every benchmark. `seconds` is the default, None where each has its own."""
-    shown = "each part's own" if seconds is None else f"{seconds:g}"
+    shown = "each benchmark's own" if seconds is None else f"{seconds:g}"
     folder = click.Path(file_okay=False, path_type=Path)
     return [
         click.Option(["--quick"], is_flag=True, help="One repetition of half the length, and fewer sizes."),
@@ -78,7 +78,7 @@ def group() -> click.Group:
         "all",
         params=list(common_options(None)),
         callback=lambda **chosen: _run(BENCHMARKS, **chosen),
-        help="Run all parts (what `make bench` does).",
+        help="Run all benchmarks, as `make bench` does.",
         epilog="Example: python -m bench all --repeat 1",
     )
     bench.add_command(everything)

@@ -64,9 +64,9 @@ def shares(costs: Sequence[tuple[str, int]]) -> list[str]:
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """Return the smallest sample that at least this share (0 to 1) of all is not above; they need not be sorted.
+    """Return the smallest sample that is at least as large as this share (0 to 1) of all samples, in any order.
 
-    Raises ValueError where there are no samples: no figure is better than a made-up one.
+    Raises ValueError if there are no samples.
     """
     if not samples:
         raise ValueError("no samples")

@@ -1,7 +1,7 @@
 """Hop 2 of 9: the frames of the client protocol, read and written as text; for comet/session.py. Pure.
 
-No function here does I/O. Every frame that Comet sends is made here, and only the text of a
-raw push is its sender's. A frame that can't be read raises BadRequest, UnknownType or TooLarge, which names the field
+No function here does I/O. Every text frame that Comet sends is made here. Only the text of a raw push is its sender's.
+A frame that can't be read raises BadRequest, UnknownType or TooLarge, which names the field
 and the limit.
 """
 

@@ -27,13 +27,13 @@ log = logs.get()
 
 
 class Greeted(Joiner, Protocol):
-    """A session, as far as a greeting cares."""
+    """The part of a session that a greeting uses."""
 
     write: Callable[[bytes], None]  # replaced until the hello is out
 
 
 class ClosableTransport(Protocol):
-    """The transport, as far as a greeting cares."""
+    """The part of the transport that a greeting uses."""
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Begin the closing handshake and end the session."""

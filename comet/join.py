@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 
 class Joiner(Member, Protocol):
-    """A session, as far as joining cares."""
+    """The part of a session that joining uses."""
 
     rooms: dict[str, Room]
 

@@ -26,7 +26,7 @@ DELIVERED, DUPLICATE, HELD, DROPPED = "delivered", "duplicate", "held", "dropped
 
 
 class Member(Protocol):
-    """A session, as far as a room and the node's membership care."""
+    """The part of a session that a room and the node's membership use."""
 
     @property
     def user(self) -> User:

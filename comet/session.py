@@ -35,7 +35,7 @@ log = logs.get()
 
 
 class SessionTransport(ClosableTransport, Protocol):
-    """The transport, as far as a session cares."""
+    """The part of the transport that a session uses."""
 
     @property
     def writer(self) -> Callable[[bytes], None]:

@@ -40,7 +40,7 @@ _MESSAGE_OPCODES: Final = (Opcode.TEXT, Opcode.CONT, Opcode.BINARY)
 
 
 class TransportOwner(Protocol):
-    """The gateway, as far as a transport cares."""
+    """The part of the gateway that a transport uses."""
 
     max_frame_bytes: int
     outbound_bytes: int

@@ -41,7 +41,7 @@ class Shards:
     async def settle(self, redis: Redis) -> None:
         """Adopt the number that Redis keeps, or store ours (else DEFAULT) in a Redis that keeps none.
 
-        Raises StartupError if Redis keeps another number than ours, or is full and keeps none, and what redis raises.
+        Raises StartupError if Redis stores a different number, or is full and stores none. Errors of redis-py pass.
         """
         found = await stored(redis)
         if not found:  # asked first, as a full Redis refuses any SET, even one that would change nothing

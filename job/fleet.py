@@ -1,5 +1,6 @@
-"""The fleet: a pusher for each living node. Told by job/directory.py who lives, asked by job/dispatcher.py.
+"""Hop 8 of 9: the fleet, a pusher for each living node; for job/dispatcher.py and job/locator.py.
 
+job/directory.py tells the fleet which nodes live.
 A node that left gets nothing new, and GRACE_S for what it was given before: one that drains serves its sessions for a
 while yet. Then it is abandoned, whatever still waits for it; a dead one holds up its records for no longer. While no
 node is registered at all, the addresses of the setting comet_addrs stand in; their pushers stay, so that what they took

@@ -58,7 +58,7 @@ class KafkaMember:
 
     @contextmanager
     def paused(self, partitions: Collection[int]) -> Iterator[None]:
-        """Keep aiokafka from fetching ahead: what it would get now is one record, and a moment later many."""
+        """Pause fetching for a moment, so that one fetch returns many records."""
         with FaultsRaised():
             self._consumer.pause(*self._named(partitions))
         try:

@@ -74,9 +74,10 @@ class KafkaWriter:
     async def send(
         self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
     ) -> asyncio.Future[None]:
-        """Send a record; the future is done when Kafka has it, and raises Unavailable or TooLarge. Raises Unavailable.
+        """Send a record and return a future for Kafka's acknowledgment.
 
-        The caller need not await the future of a record that it sends again.
+        The future raises Unavailable or TooLarge. The call itself raises Unavailable. The caller need not await the
+        future of a record that it sends again.
         """
         with FaultsRaised():
             sent = await self._producer.send(self._topic, value, key, headers=headers)

@@ -1,6 +1,7 @@
-"""Singles: the pushes to users or to everybody that wait for one node; no call merges them. Pure.
+"""Hop 8 of 9: the singles, pushes to users or to everybody that wait for one node; for job/pusher.py. Pure.
 
-One that the node refuses for now (too many broadcasts under way) waits, and those behind it; rooms do not.
+No call merges singles. When the node refuses one for now, because too many broadcasts are under way, that single and
+those behind it wait. Room records do not wait.
 """
 
 from collections import deque

@@ -85,7 +85,7 @@ async def _serve_http(api: Api, state: Health, settings: LogicSettings, stop: li
 
 
 async def _drain(store: Store, producer: Producer) -> None:
-    """Whoever was answered needs nothing more; whoever gave up waiting may have left something in the queues."""
+    """Drain the queues. Requests that timed out may have left records in them."""
     try:
         async with asyncio.timeout(CLOSE_S / 5):
             await store.drain()

@@ -1,8 +1,8 @@
-"""The test bed: real servers and services of one part of the bench, started on request, gone at its end.
+"""The test bed: real servers and services of one benchmark, started on request, gone at its end.
 
 Redis runs with the promised settings. Kafka is Apache Kafka. The user may name others. Services run with the settings
 of production, except for their ports, a topic of their own and the log level: a log line for each message is for people
-who watch. A part that needs no Kafka starts none. Whatever ends the bench also ends all of its programs
+who watch. A benchmark that needs no Kafka starts none. Whatever ends the bench also ends all of its programs
 (`chatroom/up/guard.py`).
 """
 
@@ -32,7 +32,7 @@ NO_ROOMS: Final = {"COMET_DEFAULT_ROOMS": ""}
 
 
 class TestBed:
-    """The servers and services on which a part of the bench measures.
+    """The servers and services on which a benchmark measures.
 
     `redis` (a URL) and `kafka` (host:port) are used instead of servers of its own; `settings` of services (such as
     COMET_PING_SECONDS, or CHAT_LOG_LEVEL for all of them) win over the test bed's.

@@ -66,10 +66,6 @@ class RawClient(asyncio.Protocol):
         """Read nothing from now on."""
         self._transport.pause_reading()
 
-    def read_on(self) -> None:
-        """Read again."""
-        self._transport.resume_reading()
-
     def abort(self) -> None:
         """Hang up."""
         self._transport.abort()

@@ -2,7 +2,7 @@
 
 The pace is found before: Comet's core is about half busy, the load's core not more than its share. A baseline that
 can't keep it up (`websockets.broadcast` with many messages a flush) has a pace of its own, and is marked.
-Neighbours: `server_under_test.py` runs the servers, `fan_report.py` makes rows and pictures.
+`server_under_test.py` runs the servers. `fanout.py` makes rows and pictures.
 """
 
 import asyncio

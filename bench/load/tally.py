@@ -1,7 +1,7 @@
 """The generator's notes of a load: counts, ages, and the receipts of each client for the ledger. Pure.
 
 The first client of each room is its witness and keeps all frames of messages. A checksum over all frames tells whether
-another client of the room received the very same. Neighbours: `generator.py` brings the frames, `ledger.py` judges.
+another client of the room received the very same. Neighbors: `generator.py` brings the frames, `ledger.py` judges.
 """
 
 import re
@@ -50,7 +50,7 @@ class Tally:
     flush: bytes = b""  # a frame of `burst` messages, as a client received it
 
     def time(self, frame: bytes | bytearray, found: int, now_ns: int) -> None:
-        """Take the ages of the messages found in a frame; of a burst that of the first."""
+        """Note the ages of the messages found in a frame. Of a burst, note only the age of its first message."""
         at = 0
         for _ in range(found if self.burst == 1 else 1):
             at = frame.find(wire.MARK, at) + NUMBER_AT

@@ -24,8 +24,8 @@ TARGETS_HEAD: Final = "## Targets"
 TARGET_COLUMNS: Final = ("Target", "Wanted", "Measured", "", "Why")
 MET, FAILED, NOT_MEASURED = "met", "**FAILED**", "not measured"
 ABOUT: Final = (
-    "Made by `make bench` (all parts) or `python -m bench PART`. Medians of the repetitions; the spread is in each "
-    "part's table. Ratios count: absolute figures drift from machine to machine."
+    "Made by `make bench` (all benchmarks) or `python -m bench BENCHMARK`. Medians of the repetitions; the spread is "
+    "in each benchmark's table. Ratios count: absolute figures drift from machine to machine."
 )
 _FACTS: Final = re.compile(r"# (.+)\n\n- (.+?), `(.+)`\n- (.+)\n- (.+)\n")
 
@@ -176,15 +176,15 @@ def index(out: Path) -> str:
     for one in TARGETS:
         name, (what, wanted, value, *rest) = measured.get(one.what, ("", (one.what, one.wanted, "", NOT_MEASURED, "")))
         rows.append([what, wanted, f"[{value}]({name}.md)" if value else "", *rest])
-    parts = [[f"[{title}]({name}.md)", f"`{command}`", date] for name, (title, date, command, *_) in facts.items()]
+    benchmarks = [[f"[{title}]({name}.md)", f"`{command}`", date] for name, (title, date, command, *_) in facts.items()]
     where = dict.fromkeys(f"- {machine}; {versions}" for *_, machine, versions in facts.values())
     return "\n\n".join(
         [
             "# How fast it is",
             ABOUT,
             table(TARGET_COLUMNS, rows),
-            "## Parts",
-            table(("Part", "Measured by", "When"), parts),
+            "## Benchmarks",
+            table(("Benchmark", "Measured by", "When"), benchmarks),
             "On:",
             "\n".join(where) + "\n",
         ]

@@ -19,6 +19,7 @@ from chatroom.up.guard import Guard
 from testbed.redis_server import RedisServer
 from testbed.service import CometProgram
 from tests.browser.window import Window
+from tests.support.comet_maker import CometMaker, comet_maker
 
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS: Final = (
@@ -34,13 +35,6 @@ ARGUMENTS: Final = (
 TIMEOUT_MS: Final = 30_000
 
 expect.set_options(timeout=TIMEOUT_MS)
-
-
-class CometMaker(Protocol):
-    """What `make_comet` is."""
-
-    def __call__(self, redis_url: str, **shared: str) -> CometProgram:
-        """Return a running node; `shared` are settings of all services."""
 
 
 class OpenWindow(Protocol):
@@ -72,13 +66,7 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="module")
 def make_comet(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CometMaker]:
     """Start nodes, and end them behind the tests."""
-    with contextlib.ExitStack() as stack:
-
-        def make(redis_url: str, **settings: str) -> CometProgram:
-            quick = {"COMET_RATE_MESSAGES_PER_SECOND": "10000", "COMET_RATE_BURST_MESSAGES": "10000"}
-            directory = tmp_path_factory.mktemp("comet")
-            return stack.enter_context(CometProgram(guard, directory, redis_url, {**quick, **settings}))
-
+    with comet_maker(guard, tmp_path_factory) as make:
         yield make
 
 

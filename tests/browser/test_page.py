@@ -13,8 +13,9 @@ from playwright.async_api import Browser, WebSocketRoute, expect
 
 from chatroom_client import ChatClient
 from testbed.service import CometProgram
-from tests.browser.conftest import CometMaker, OpenWindow, Shoot
+from tests.browser.conftest import OpenWindow, Shoot
 from tests.browser.window import Window
+from tests.support.comet_maker import CometMaker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

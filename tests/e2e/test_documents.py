@@ -46,7 +46,7 @@ UP: Final = Elsewhere(
 )
 COMPOSE: Final = Elsewhere("tests/e2e/test_compose.py", "with compose.composed(program) as stack")
 CHAT: Final = Elsewhere("tests/integration/chatroom/test_chat.py", "test_two_chat_while_the_server_is_restarted")
-BENCH: Final = "tests/integration/bench/test_comet_parts.py"
+BENCH: Final = "tests/integration/bench/test_comet_benchmarks.py"
 
 ELSEWHERE: Final = {
     "make up": UP,

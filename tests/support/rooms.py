@@ -48,7 +48,7 @@ def seqs_of(frames: list[dict[str, Any]]) -> list[int]:
 
 
 class Recorder:
-    """A member of rooms, and a session as far as joining cares: it keeps what was written to it."""
+    """A member of rooms, and the part of a session that joining uses. It keeps all bytes written to it."""
 
     def __init__(self, user_id: str = "alice") -> None:
         self._user = User(user_id, user_id.title())

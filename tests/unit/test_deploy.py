@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from common.config import SERVICES
+from tests.support import build_context
 from tests.support.settings_table import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -186,3 +187,20 @@ def test_the_image_installs_what_the_tests_ran_with() -> None:
     )
     assert image
     assert image <= tree
+
+
+@pytest.mark.parametrize("left", ["build/lib/chatroom_client/old.py", "chatroom_client.egg-info/SOURCES.txt"])
+def test_the_image_gets_no_file_that_an_earlier_build_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
+) -> None:
+    """Setuptools puts a stale file of a build folder into the wheel."""
+    root = tmp_path / "root"
+    rules = (ROOT / ".dockerignore").read_text()
+    files = [path if (ROOT / path).is_file() else f"{path}/kept" for path in re.findall(r"(?m)^!(.+)$", rules)]
+    for path in (*files, f"clients/python/{left}"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    (root / ".dockerignore").write_text(rules)
+    monkeypatch.setattr(build_context, "ROOT", root)
+    context = build_context.copy(tmp_path / "context")
+    assert {str(path.relative_to(context)) for path in context.rglob("*") if path.is_file()} == set(files)

@@ -1,19 +1,19 @@
 """How connections end: each close code of the design's table, and what a client did to get it."""
 
 import asyncio
-import base64
-import os
 import socket
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 import pytest
 from prometheus_client import REGISTRY
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from comet.transport import PING
+from testbed.raw_client import HANDSHAKE
 from testbed.redis_server import RedisServer
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
+from tests.support.misbehaving_socket import MisbehavingSocket
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -23,48 +23,6 @@ ROOM = "room_1"
 def total(name: str, **labels: str) -> float:
     """Return a metric of this process."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
-
-
-class RawClient:
-    """A socket that speaks WebSocket by hand, so that it may misbehave."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    @classmethod
-    async def connect(cls, node: CometNode, *, upgrade: bool = True, more: bytes = b"") -> "RawClient":
-        """Connect; with `upgrade` do the opening handshake and read the hello, with `more` in the request's packet."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", node.settings.http_bind_port)
-        client = cls(reader, writer)
-        if upgrade:
-            key = base64.b64encode(os.urandom(16)).decode()
-            lines = ["GET /?rooms= HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade",
-                     f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]  # fmt: skip
-            writer.write("\r\n".join(lines).encode() + more)
-            if not more:
-                assert b" 101 " in await client.read_until(b"\r\n\r\n")
-                assert b'"hello"' in await client.read_until(b"[]}}")
-        return client
-
-    async def read_until(self, end: bytes) -> bytes:
-        """Return what comes up to there."""
-        async with asyncio.timeout(5):
-            return await self.reader.readuntil(end)
-
-    async def read_to_the_end(self) -> bytes:
-        """Return all that comes until the node hangs up."""
-        async with asyncio.timeout(15):
-            try:
-                return await self.reader.read()
-            except ConnectionError:
-                return b""
-
-    async def close(self) -> None:
-        """Hang up."""
-        self.writer.close()
-        with suppress(ConnectionError):
-            await self.writer.wait_closed()
 
 
 def masked(payload: bytes, opcode: int = 1, *, fin: bool = True) -> bytes:
@@ -111,7 +69,7 @@ async def test_a_frame_past_the_limit_closes_with_1009(redis_url: str) -> None:
 async def test_messages_may_come_in_fragments(node: CometNode) -> None:
     """With control frames between them."""
     text = b'{"type":"clientMessages","payload":{"roomId":"room_1","content":"in pieces"}}'
-    client = await RawClient.connect(node)
+    client = await MisbehavingSocket.connect(node)
     client.writer.write(masked(text[:20], fin=False) + masked(b"are you there", opcode=9))
     assert await client.read_until(b"are you there") == b"\x8a\x0dare you there"
     client.writer.write(masked(text[20:40], opcode=0, fin=False) + masked(text[40:], opcode=0))
@@ -127,7 +85,7 @@ async def test_messages_may_come_in_fragments(node: CometNode) -> None:
 async def test_who_does_not_wait_for_the_handshake_harms_only_himself(node: CometNode, more: bytes) -> None:
     """Whatever stands behind the request in the same packet."""
     async with node.client() as other:
-        client = await RawClient.connect(node, more=more)
+        client = await MisbehavingSocket.connect(node, more=more)
         client.writer.write_eof()
         await client.read_to_the_end()
         await client.close()
@@ -136,7 +94,7 @@ async def test_who_does_not_wait_for_the_handshake_harms_only_himself(node: Come
 
 async def test_a_binary_message_in_fragments_is_refused(node: CometNode) -> None:
     """Its last fragment does not make it text."""
-    client = await RawClient.connect(node)
+    client = await MisbehavingSocket.connect(node)
     client.writer.write(masked(b"{", opcode=2, fin=False) + masked(b"}", opcode=0) + masked(b"\x03\xe8", opcode=8))
     assert b"frames must be text" in await client.read_to_the_end()
     await client.close()
@@ -154,7 +112,7 @@ async def test_a_binary_message_in_fragments_is_refused(node: CometNode) -> None
 async def test_a_broken_frame_ends_only_its_own_connection(node: CometNode, broken: bytes, code: int) -> None:
     """With the protocol's own code; others notice nothing."""
     async with node.client() as other:
-        client = await RawClient.connect(node)
+        client = await MisbehavingSocket.connect(node)
         client.writer.write(broken)
         received = await client.read_to_the_end()
         assert close_code(received) == code
@@ -164,7 +122,7 @@ async def test_a_broken_frame_ends_only_its_own_connection(node: CometNode, brok
 
 async def test_what_comes_behind_a_close_is_ignored(node: CometNode) -> None:
     """A message in the same packet as the close frame, behind it, is not stored."""
-    client = await RawClient.connect(node)
+    client = await MisbehavingSocket.connect(node)
     late = masked(b'{"type":"clientMessages","payload":{"roomId":"room_1","content":"late"}}')
     client.writer.write(masked(b"\x03\xe8", opcode=8) + late)
     assert close_code(await client.read_to_the_end()) == 1000
@@ -180,7 +138,7 @@ async def test_who_does_not_answer_pings_is_closed_with_1011(redis_url: str) -> 
     """Two pings unanswered; one that answers stays."""
     async with running(redis_url, ping_seconds=0.2) as node, node.client() as good:
         reading = asyncio.create_task(good.until(lambda: False))
-        deaf = await RawClient.connect(node)
+        deaf = await MisbehavingSocket.connect(node)
         received = await deaf.read_to_the_end()
         assert received.count(PING) == 2
         assert close_code(received) == 1011
@@ -195,7 +153,7 @@ async def test_who_does_not_answer_pings_is_closed_with_1011(redis_url: str) -> 
 async def test_a_handshake_that_hangs_is_hung_up_on(redis_url: str, sent: bytes) -> None:
     """Nobody may hold a connection open without saying what he wants."""
     async with running(redis_url, handshake_seconds=0.1) as node:
-        client = await RawClient.connect(node, upgrade=False)
+        client = await MisbehavingSocket.connect(node, upgrade=False)
         client.writer.write(sent)
         assert await client.read_to_the_end() == b""
         await client.close()
@@ -259,10 +217,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_nobody_else_notices(re
             with socket.socket() as stuck:
                 stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 stuck.connect(("127.0.0.1", node.settings.http_bind_port))
-                stuck.sendall(
-                    b"GET /?uid=stuck&rooms=room_1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-                )
+                stuck.sendall(HANDSHAKE.format(query="uid=stuck&rooms=room_1").encode())
                 await eventually(lambda: total("comet_connections") >= 2)
                 sent = 0
                 while total("comet_slow_consumers_total") == before:

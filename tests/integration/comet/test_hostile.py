@@ -13,6 +13,7 @@ from protos.comet_pb2 import BroadcastReq, BroadcastRoomReq, PushMsgReq
 from protos.protocol_pb2 import Proto
 from tests.support.comet_node import Client, CometNode, running
 from tests.support.metrics import asample, until_sample
+from tests.support.misbehaving_socket import MisbehavingSocket
 from tests.support.shards import SHARDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -20,32 +21,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 JUNK = Frame(Opcode.TEXT, b"x").serialize(mask=True)
 
 
-async def raw_client(node: CometNode, query: str = "?rooms=") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return a socket behind its opening handshake, whose other end is a session."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", node.settings.http_bind_port)
-    head = f"GET /{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    writer.write(f"{head}Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
-    assert b"101" in await reader.readuntil(b"\r\n\r\n")
-    return reader, writer
-
-
 async def test_a_flood_of_junk_frames_ends_with_its_client_and_nobody_waits(redis_url: str) -> None:
     """Others are answered while it floods; it is told rate_limited, and closed with 4002 when it goes on."""
     async with running(redis_url, rate_patience_seconds=0.5) as node, node.client(rooms="") as bystander:
-        reader, writer = await raw_client(node)
+        socket = await MisbehavingSocket.connect(node)
 
         async def flood() -> None:
             while True:
-                writer.write(JUNK * 20_000)
-                await writer.drain()
+                socket.writer.write(JUNK * 20_000)
+                await socket.writer.drain()
 
         flooding = asyncio.create_task(flood())
         closed = await asample(node.metrics_url, "comet_closed_total", code="4002")
         with suppress(ConnectionError):  # what it sent and nobody read makes the end a reset
             async with asyncio.timeout(20):
-                while await reader.read(65_536):
+                while await socket.reader.read(65_536):
                     await bystander.settle()
-        writer.close()
+        socket.writer.close()
         await asyncio.wait({flooding}, timeout=5)
         assert isinstance(flooding.exception(), ConnectionError)
         await until_sample(node.metrics_url, "comet_errors_total", 1, code="rate_limited")
@@ -54,13 +46,11 @@ async def test_a_flood_of_junk_frames_ends_with_its_client_and_nobody_waits(redi
 
 async def test_a_message_of_endless_fragments_is_refused(node: CometNode) -> None:
     """Empty ones too: they would fill the memory without ever being too large."""
-    reader, writer = await raw_client(node)
-    writer.write(Frame(Opcode.TEXT, b"x", fin=False).serialize(mask=True))
-    writer.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 2000)
-    async with asyncio.timeout(10):
-        came = await reader.read(-1)
-    writer.close()
-    assert (1009).to_bytes(2, "big") in came
+    socket = await MisbehavingSocket.connect(node)
+    socket.writer.write(Frame(Opcode.TEXT, b"x", fin=False).serialize(mask=True))
+    socket.writer.write(Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 2000)
+    assert (1009).to_bytes(2, "big") in await socket.read_to_the_end()
+    await socket.close()
 
 
 async def test_a_client_that_does_not_finish_closing_is_hung_up_on(
@@ -68,7 +58,7 @@ async def test_a_client_that_does_not_finish_closing_is_hung_up_on(
 ) -> None:
     """Whoever began to close: the connection has a deadline, also when the client reads nothing."""
     monkeypatch.setattr(gateway, "CLOSING_S", 0.1)
-    _, writer = await raw_client(node)
+    writer = (await MisbehavingSocket.connect(node)).writer
     writer.write(Frame(Opcode.TEXT, b"x" * 70_000).serialize(mask=True))
     async with asyncio.timeout(10), node.client(rooms="") as bystander:
         while not writer.transport.is_closing():
@@ -143,11 +133,11 @@ async def test_a_push_without_a_body_is_refused(
 async def test_a_push_reaches_all_sessions_of_a_user_although_one_is_cut_off(redis_url: str) -> None:
     """The slow one goes in the midst of it; the others get the push."""
     async with running(redis_url, outbound_bytes=65_536) as node:
-        _, slow = await raw_client(node, "?uid=u&rooms=")
-        slow.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own transports have it
+        slow = await MisbehavingSocket.connect(node, "uid=u&rooms=")
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own transports have it
         async with node.client(uid="u", rooms="") as fast:
             body = "x" * 1_000_000
             for i in range(12):
                 await node.stub.PushMsg(PushMsgReq(keys=["u"], proto=Proto(body=f"{i} {body}")), timeout=5)
             await fast.until(lambda: sum(text.endswith(body) for text in fast.texts) == 12)
-        slow.close()
+        slow.writer.close()

@@ -227,14 +227,6 @@ async def test_a_redis_that_is_not_there_is_named(own_redis: RedisServer) -> Non
             pass
 
 
-async def test_a_redis_set_up_with_other_shards_is_refused(node: CometNode, redis_url: str) -> None:
-    """A room would be looked for where it is not."""
-    assert node
-    with pytest.raises(StartupError, match="64 shards"):
-        async with running(redis_url, shards=8):
-            pass
-
-
 async def test_a_redis_with_weaker_settings_is_warned_about(own_redis: RedisServer) -> None:
     """The node is ready, but says what may be lost."""
     with own_redis.client() as admin:

@@ -45,7 +45,7 @@ class FakeRegistry:
 
 
 def a_session(user_id: str) -> Session:
-    """Return a session, as far as membership cares."""
+    """Return the part of a session that membership uses."""
     return cast("Session", SimpleNamespace(user=User(user_id, user_id)))
 
 

@@ -45,6 +45,6 @@ def test_settings_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_files_exist(page: Path) -> None:
     """No path that stands as code is stale."""
-    folders = "chatroom|clients|comet|common|job|logic|protos|tests|deploy|docs|bench"
+    folders = "chatroom|clients|comet|common|job|logic|protos|tests|deploy|docs|bench|testbed"
     named = re.findall(rf"`((?:{folders})/[\w./-]*\w)(?:::\w+)?`", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []

@@ -12,6 +12,7 @@ import pytest
 from chatroom.up.guard import Guard
 from testbed.service import CometProgram
 from tests.support import npm, npm_bot
+from tests.support.comet_settings import comet_settings
 
 pytestmark = pytest.mark.skipif(not npm.found(), reason=npm.MISSING)
 
@@ -79,7 +80,9 @@ def test_types_accept_the_readmes_bot_and_refuse_wrong_calls(folder: Path) -> No
     ]  # fmt: skip
 
 
-async def test_readmes_bot_answers_under_node_also_after_a_crash(folder: Path, guard: Guard, redis_url: str) -> None:
+async def test_readmes_bot_answers_under_node_also_after_a_refused_send_and_a_crash(
+    folder: Path, guard: Guard, redis_url: str
+) -> None:
     """Ten lines under Node 20 or later with the WebSocket class of `ws`."""
     [version] = node("--version", cwd=folder)
     assert int(version.removeprefix("v").partition(".")[0]) >= 20
@@ -91,6 +94,10 @@ async def test_readmes_bot_answers_under_node_also_after_a_crash(folder: Path, g
             with running(guard, bot):
                 await alice.until_contents(npm_bot.ROOM, [npm_bot.GREETING])
                 await npm_bot.repeats(alice, "hi")
+                largest = "x" * comet_settings().max_content_bytes  # Comet refuses its repeat as too large
+                await alice.send(npm_bot.ROOM, largest)
+                await alice.until_contents(npm_bot.ROOM, [npm_bot.GREETING, "hi", "Alice said: hi", largest])
+                await npm_bot.repeats(alice, "and now?")
                 comet.kill()
                 comet.start()
                 async with npm_bot.alice(comet.url) as again:

@@ -5,8 +5,6 @@ The latter is in tests/conformance/client.json.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -27,34 +25,8 @@ from chatroom_client import (
     TooLarge,
 )
 from testbed.ports import free_port
-from tests.support.scripted_server import Peer, ScriptedServer, scripted_server
-
-TIMEOUT_S = 10.0
-QUICK: dict[str, Any] = {"uid": "u1", "reconnect_first_s": 0.01, "reconnect_cap_s": 0.02}
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ScriptedServer]:
-    """A scripted server."""
-    async with scripted_server() as it:
-        yield it
-
-
-@asynccontextmanager
-async def in_room(server: ScriptedServer, seq: int = 0, **more: Any) -> AsyncIterator[tuple[ChatClient, Peer]]:
-    """Connect a client that is in room r (or those chosen) at a seq."""
-    options = {**QUICK, "rooms": ["r"], **more}
-    async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
-        chat = ChatClient(server.url, **options)
-        entering = tasks.create_task(chat.__aenter__())
-        peer = await server.accept()
-        for _ in options["rooms"]:
-            await peer.let_in(seq)
-        await entering
-        try:
-            yield chat, peer
-        finally:
-            await chat.close()
+from tests.integration.clients.python.in_room import QUICK, TIMEOUT_S, in_room
+from tests.support.scripted_server import ScriptedServer
 
 
 async def until(chat: ChatClient, kind: type[Event]) -> tuple[list[Event], Any]:

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from typing import Protocol
 
 import jwt
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from chatroom.up.guard import Guard
 from chatroom_client import Ack, ChatClient, Disconnected, Hole, Message, Position, Presence, TooLarge
 from testbed.redis_server import RedisServer
-from testbed.service import CometProgram
+from tests.support.comet_maker import CometMaker, comet_maker
 
 TIMEOUT_S = 30.0
 ROOM = "room_1"
@@ -19,23 +17,10 @@ KEY = "a key for tests that is long enough to be one"
 QUICK_S = 0.2  # the longest wait between two tries
 
 
-class CometMaker(Protocol):
-    """What `make_comet` is."""
-
-    def __call__(self, redis_url: str, **settings: str) -> CometProgram:
-        """Return a running node."""
-
-
 @pytest.fixture
 def make_comet(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CometMaker]:
     """Start nodes, and end them behind the test."""
-    with ExitStack() as stack:
-
-        def make(redis_url: str, **settings: str) -> CometProgram:
-            quick = {"COMET_RATE_MESSAGES_PER_SECOND": "10000", "COMET_RATE_BURST_MESSAGES": "10000"}
-            directory = tmp_path_factory.mktemp("comet")
-            return stack.enter_context(CometProgram(guard, directory, redis_url, {**quick, **settings}))
-
+    with comet_maker(guard, tmp_path_factory) as make:
         yield make
 
 

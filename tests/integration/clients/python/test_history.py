@@ -1,23 +1,12 @@
 """The client's questions for history: each gets its own answer, whatever happens to the connection meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
-from chatroom_client import BadRequest, ChatClient, Disconnected, History
-from tests.support.scripted_server import Peer, ScriptedServer, message, scripted_server
-
-TIMEOUT_S = 10.0
-QUICK: dict[str, Any] = {"uid": "u1", "reconnect_first_s": 0.01, "reconnect_cap_s": 0.02}
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ScriptedServer]:
-    """A scripted server."""
-    async with scripted_server() as it:
-        yield it
+from chatroom_client import BadRequest, Disconnected, History
+from tests.integration.clients.python.in_room import in_room
+from tests.support.scripted_server import Peer, ScriptedServer, message
 
 
 async def page(peer: Peer, room: str, *seqs: int, more: bool = False) -> None:
@@ -33,11 +22,7 @@ def seqs(history: History) -> list[int]:
 
 async def test_each_question_gets_its_answer(server: ScriptedServer) -> None:
     """By room, and within a room in the order of asking; one that nobody waits for is not taken for another's."""
-    async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
-        chat = ChatClient(server.url, **QUICK)
-        entering = tasks.create_task(chat.__aenter__())
-        peer = await server.accept()
-        await entering
+    async with in_room(server, rooms=[]) as (chat, peer), asyncio.TaskGroup() as tasks:
         given_up = tasks.create_task(chat.history("r"))
         first = tasks.create_task(chat.history("r", before="1-9", limit=2))
         other = tasks.create_task(chat.history("s"))
@@ -48,36 +33,26 @@ async def test_each_question_gets_its_answer(server: ScriptedServer) -> None:
         await page(peer, "r", 6, 7, more=True)
         assert (seqs(await other), (await other).more) == ([1], False)
         assert (seqs(await first), (await first).more) == ([6, 7], True)
-        await chat.close()
 
 
 async def test_it_is_asked_again_on_the_next_connection(server: ScriptedServer) -> None:
     """With the same words; and a refusal for the moment is waited out."""
-    async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
-        chat = ChatClient(server.url, **QUICK)
-        entering = tasks.create_task(chat.__aenter__())
-        peer = await server.accept()
-        await entering
+    async with in_room(server, rooms=[]) as (chat, peer), asyncio.TaskGroup() as tasks:
         asking = tasks.create_task(chat.history("r", before="1-9", limit=2))
         asked = await peer.expect("requestRoomHistory")
         assert (asked["firstMessageId"], asked["limit"]) == ("1-9", 2)
         peer.cut()
-        peer = await server.accept()
-        assert await peer.expect("requestRoomHistory") == asked
-        await peer.refuse(asked, "unavailable")
-        assert await peer.expect("requestRoomHistory") == asked
-        await page(peer, "r", 7, 8)
+        again = await server.accept()
+        assert await again.expect("requestRoomHistory") == asked
+        await again.refuse(asked, "unavailable")
+        assert await again.expect("requestRoomHistory") == asked
+        await page(again, "r", 7, 8)
         assert seqs(await asking) == [7, 8]
-        await chat.close()
 
 
 async def test_what_is_refused_for_good_is_raised(server: ScriptedServer) -> None:
     """And the end of the client too."""
-    async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
-        chat = ChatClient(server.url, **QUICK)
-        entering = tasks.create_task(chat.__aenter__())
-        peer = await server.accept()
-        await entering
+    async with in_room(server, rooms=[]) as (chat, peer):
         asking = asyncio.gather(chat.history("r", limit=1000), chat.history("r"), return_exceptions=True)
         await peer.refuse(await peer.expect("requestRoomHistory"), "bad_request")
         await peer.close(4003)

@@ -1,4 +1,4 @@
-"""The parts that measure Comet alone, each run very small on a real Redis; what they count is counted a second time."""
+"""The benchmarks that measure Comet alone, each run very small on a real Redis. The test counts their figures again."""
 
 import base64
 import json

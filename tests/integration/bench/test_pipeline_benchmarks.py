@@ -1,4 +1,4 @@
-"""The parts that load the whole pipeline, each run very small from the command line on real servers."""
+"""The benchmarks that load the whole pipeline, each run very small from the command line on real servers."""
 
 import asyncio
 import os
