@@ -57,11 +57,11 @@ async def test_a_load_counts_each_delivery(name: str, redis_url: str) -> None:
 async def test_clients_answer_pings(redis_url: str) -> None:
     """Comet hangs up on who leaves two unanswered: in the load's time that would be all of them."""
     async with (
-        TestBed(redis=redis_url, settings={"COMET_PING_SECONDS": "0.1"}) as bed,
+        TestBed(redis=redis_url, settings={"COMET_PING_SECONDS": "0.3"}) as bed,
         server_under_test(bed, Cores.here(), COMET) as one,
     ):
         await one.connect(ClientPlan(CLIENTS, "pinged", 1, [one.port]))
-        taken = await one.load(1.0, 0.25, 1)
+        taken = await one.load(2.0, 0.25, 1)
     assert taken.gone == 0
     assert taken.messages == taken.expected
 
