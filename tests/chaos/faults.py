@@ -48,7 +48,8 @@ async def _kill(cluster: Cluster, part: Part, down_s: float) -> str:
     return f"SIGKILL {part.name}, started again after {down_s:.1f} s"
 
 
-async def _freeze(cluster: Cluster, part: Part, for_s: float) -> str:
+async def freeze(cluster: Cluster, part: Part, for_s: float) -> str:
+    """Stop a part for so long, then wait until everything is ready again."""
     async with _frozen(part):
         await asyncio.sleep(for_s)
     await cluster.settle()
@@ -73,7 +74,7 @@ async def kill_comet(cluster: Cluster, rng: Random) -> str:
 @_kind
 async def freeze_comet(cluster: Cluster, rng: Random) -> str:
     """A node stops past its leases' 5 s, and wakes in the belief that nothing happened."""
-    return await _freeze(cluster, rng.choice(cluster.comets), rng.uniform(6, 8))
+    return await freeze(cluster, rng.choice(cluster.comets), rng.uniform(6, 8))
 
 
 @_kind
@@ -85,7 +86,7 @@ async def kill_logic(cluster: Cluster, rng: Random) -> str:
 @_kind
 async def freeze_logic(cluster: Cluster, rng: Random) -> str:
     """Logic stops, in part past the 5 s that Comet waits for an answer, which then comes to nobody."""
-    return await _freeze(cluster, cluster.logic, rng.uniform(3, 7))
+    return await freeze(cluster, cluster.logic, rng.uniform(3, 7))
 
 
 @_kind
@@ -97,7 +98,7 @@ async def kill_job(cluster: Cluster, rng: Random) -> str:
 @_kind
 async def freeze_job(cluster: Cluster, rng: Random) -> str:
     """A Job stops past the group's session timeout of 3 s, and wakes without its partitions."""
-    return await _freeze(cluster, rng.choice(cluster.jobs), rng.uniform(4, 7))
+    return await freeze(cluster, rng.choice(cluster.jobs), rng.uniform(4, 7))
 
 
 @_kind
@@ -109,7 +110,7 @@ async def kill_redis(cluster: Cluster, rng: Random) -> str:
 @_kind
 async def freeze_redis(cluster: Cluster, rng: Random) -> str:
     """Redis stops for longer than anybody waits for its answer (2 s)."""
-    return await _freeze(cluster, cluster.redis, rng.uniform(2, 5))
+    return await freeze(cluster, cluster.redis, rng.uniform(2, 5))
 
 
 @_kind
@@ -121,7 +122,7 @@ async def kill_kafka(cluster: Cluster, rng: Random) -> str:
 @_kind
 async def freeze_kafka(cluster: Cluster, rng: Random) -> str:
     """The broker stops for about the group's session timeout."""
-    return await _freeze(cluster, cluster.kafka, rng.uniform(2, 5))
+    return await freeze(cluster, cluster.kafka, rng.uniform(2, 5))
 
 
 # -- lines ---------------------------------------------------------------------------------------------------------
