@@ -72,9 +72,7 @@ class AppendLane:
 
     def __init__(self, redis: Redis, shards: Shards, limits: StoreLimits) -> None:
         self._redis = redis  # only makes the connection
-        self._connections: list[
-            RedisConnection
-        ] = []  # made when they are needed, and anew whenever an answer is missing
+        self._connections: list[RedisConnection] = []  # made on demand, and again after a missing answer
         self._limits = limits
         self._script = AppendScript(shards, limits)
         self._waiting: deque[_Append] = deque()

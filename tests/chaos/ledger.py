@@ -61,6 +61,14 @@ class Ledger:
         if client in self._clients:
             self._clients[client].lost()
 
+    def left(self, client: str, room: str) -> None:
+        """End the view of a room that its client has left.
+
+        A client whose connection is lost before its `leaveRoom` is written has left the room without that frame.
+        """
+        if client in self._clients:
+            self._clients[client].views.pop(room, None)
+
     def view(self, client: str, room: str) -> View | None:
         """Return the view of a room that goes on, also while its client is not connected."""
         found = self._clients.get(client)

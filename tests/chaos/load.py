@@ -269,7 +269,9 @@ class Load:
                 joined = self._rng.choice(others)
                 await client.chat.join(joined)
                 client.rooms.append(joined)
-                await client.chat.leave(client.rooms.pop(self._rng.randrange(len(client.rooms) - 1)))
+                left = client.rooms.pop(self._rng.randrange(len(client.rooms) - 1))
+                await client.chat.leave(left)
+                self._ledger.left(client.name, left)
         except Disconnected as e:
             self._sent_away(client, e)
         except ChatError as e:

@@ -295,6 +295,17 @@ def test_leaving_ends_a_view_and_joining_anew_begins_another(in_room: Wire) -> N
     assert in_room.broken("not joined")
 
 
+def test_a_room_that_is_left_without_a_frame_has_no_view_any_more(in_room: Wire) -> None:
+    """The connection may be lost while the leave waits to be written."""
+    in_room.ledger.lost("c1")
+    assert [view.room for view in in_room.ledger.going_on()] == ["r"]
+    in_room.ledger.left("c1", "r")
+    in_room.ledger.left("c1", "r")
+    in_room.ledger.left("nobody", "r")
+    assert in_room.ledger.going_on() == []
+    assert not in_room.ledger.views[0].whole
+
+
 def test_who_leaves_before_the_answer_is_told_of_the_join_too(wire: Wire) -> None:
     """Answers come in the order of the requests; there is no view of what was left by then."""
     wire.join()
