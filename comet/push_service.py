@@ -69,7 +69,7 @@ class PushService(comet_pb2_grpc.CometServicer):
         tails = await self._tails_of(asked)
         for one in asked:
             try:
-                ids.room_id(one.room_id, "room_id")
+                _check_room(one)
                 if not await self._broadcast_room(one.room_id, _protos(one), tails.get(one.room_id)):
                     metrics.REFUSED_PUSHES.inc()
                     reply.refused_rooms.append(one.room_id)
@@ -207,6 +207,12 @@ async def _need_proto(
 ) -> None:
     if not request.HasField("proto"):
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "proto is missing: it holds the body to deliver")
+
+
+def _check_room(request: comet_pb2.BroadcastRoomReq) -> None:
+    """Raise BadRequest for an id that is none. What is stored may stand under an id that is illegal now."""
+    stored = any(proto.first_seq for proto in _protos(request))
+    (ids.stored_room_id if stored else ids.room_id)(request.room_id, "room_id")
 
 
 def _has(room: Room, proto: Proto) -> bool:

@@ -38,7 +38,8 @@ class Api:
         """Add all routes."""
         for route in ROUTES:
             if not route.elsewhere:
-                app.router.add_route(route.method, route.path, getattr(self, route.operation), name=route.operation)
+                path = route.path.replace("{roomId}", "{roomId:[^/]+}")  # aiohttp's own pattern takes no braces
+                app.router.add_route(route.method, path, getattr(self, route.operation), name=route.operation)
         app.router.add_get("/docs/{name}", self._docs_asset, name="docs_asset")
 
     # -- sends -------------------------------------------------------------------------------------------------------
@@ -181,7 +182,8 @@ def _context(sends: Sequence[models.Send | BadRequest]) -> dict[str, Any]:
 
 
 def _room(request: web.Request) -> str:
-    return ids.room_id(request.match_info["roomId"])
+    """Return the room of the path. What is stored under an id that is illegal now stays readable."""
+    return ids.stored_room_id(request.match_info["roomId"])
 
 
 def _number(request: web.Request, name: str, default: int, least: int, most: int) -> int:

@@ -25,9 +25,18 @@ def _plain(check: Callable[[object], Any], schema: dict[str, Any]) -> tuple[Plai
         try:
             return check(value)
         except BadRequest as e:
-            raise PydanticCustomError("plain", "{reason}", {"reason": e.message}) from None
+            raise _pydantic_error(e) from None
 
     return PlainValidator(validate), WithJsonSchema(schema)
+
+
+def _pydantic_error(fault: BadRequest) -> PydanticCustomError:
+    return PydanticCustomError("plain", "{reason}", {"reason": fault.message, "field": fault.field})
+
+
+def _later(value: object) -> object:
+    """Let a value pass that the model checks once it knows all fields."""
+    return value
 
 
 def _or_none(check: Callable[[object], str]) -> Callable[[object], str | None]:
@@ -44,9 +53,12 @@ def _body(value: object) -> str | dict[str, Any]:
     raise BadRequest("body must be a string that is not empty, or an object")
 
 
-_room = _plain(ids.room_id, _text(ids.ROOM_ID_CHARS, description="no spaces, no commas"))
-_user = _plain(ids.user_id, {"anyOf": [_text(ids.USER_ID_CHARS), {"type": "integer"}]})
-_name = _plain(ids.username, _text(ids.USERNAME_CHARS))
+_UNSEEN = "NFC without control and invisible characters"
+_user_schema = {"anyOf": [_text(ids.USER_ID_CHARS), {"type": "integer"}], "description": _UNSEEN}
+_room = _plain(_later, _text(ids.ROOM_ID_CHARS, description=f"{_UNSEEN}, spaces and commas"))
+_sender = _plain(_later, _user_schema)
+_name = _plain(_later, _text(ids.USERNAME_CHARS, description="no control and invisible characters"))
+_user = _plain(ids.user_id, _user_schema)
 _ref = _plain(_or_none(ids.ref), _text(ids.REF_CHARS, description="idempotency key: the same one gets the first ids"))
 _message_id = _plain(_or_none(ids.message_id), {"type": "string", "description": "such as 1635724800123-0"})
 _frame = _plain(
@@ -59,6 +71,7 @@ _frame = _plain(
 _whole = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": INT64})
 
 RoomId = Annotated[str, _room[0], _room[1]]
+SenderId = Annotated[str, _sender[0], _sender[1]]
 UserId = Annotated[str, _user[0], _user[1]]
 UserName = Annotated[str, _name[0], _name[1]]
 Ref = Annotated[str | None, _ref[0], _ref[1]]
@@ -96,7 +109,7 @@ class Send(Request):
     """Messages of one user to one room."""
 
     room_id: RoomId
-    user_id: UserId
+    user_id: SenderId
     user_name: UserName
     messages: Annotated[list[Message], Field(min_length=1)]
     ref: Ref = optional()
@@ -105,6 +118,24 @@ class Send(Request):
     def from_comet(self) -> bool:
         """Whether they are in the room's log already."""
         return self.messages[0].id is not None
+
+    @model_validator(mode="after")
+    def _check_ids(self) -> "Send":
+        """Check ids and name; what Comet stored already, perhaps long ago, by the rules that it was accepted under."""
+        try:
+            if self.from_comet:
+                ids.stored_room_id(self.room_id)
+                user_id = ids.stored_user_id(self.user_id)
+                name = ids.stored_username(self.user_name)
+            else:
+                ids.room_id(self.room_id)
+                user_id = ids.user_id(self.user_id)
+                name = ids.username(self.user_name)
+        except BadRequest as e:
+            raise _pydantic_error(e) from None
+        if (user_id, name) != (self.user_id, self.user_name):
+            self.user_id, self.user_name = user_id, name
+        return self
 
     @model_validator(mode="after")
     def _check_positions(self) -> "Send":

@@ -16,6 +16,10 @@ import psutil
 import redis
 from redis.asyncio import Redis
 
+from common.envelope import User
+from common.redis_client import connect
+from common.registry import Registry, RoomPresence
+from common.shards import Shards, stored
 from protos.job_pb2 import PushMsg
 from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer
@@ -23,6 +27,7 @@ from tests.conftest import StackMaker
 from tests.support.frozen import freeze
 from tests.support.kafka_reader import push_msgs
 from tests.support.metrics import asample, until_sample
+from tests.support.open_store import open_store
 from tests.support.plain_client import PlainClient, plain_client
 
 DELIVERIES = "comet_deliveries_total"
@@ -114,6 +119,27 @@ async def test_the_grpcurl_line_reaches_everybody_in_the_room(stack: ChatroomUp)
         await asyncio.to_thread(lambda: subprocess.run(command, check=True, timeout=30))
         for client in (alice, bob):
             await client.until(lambda: "test message" in client.texts)  # noqa: B023 - awaited within the round
+
+
+async def test_what_was_accepted_under_an_id_that_is_illegal_now_goes_all_the_way(stack: ChatroomUp) -> None:
+    """It lies in an outbox while the services are upgraded: Logic, Job and a node take it, nothing is parked."""
+    room, jobs = f"{new_room()}\u200be\u0301", stack.job_metrics_url
+    parked = await asample(stack.metrics_url(), "comet_forward_dead_letters_total")
+    pushed = await asample(jobs, "job_records_total", result="pushed")
+    async with connect(stack.redis_url) as client:
+        shards = Shards(await stored(client))
+        [node] = await Registry(client, shards).nodes()
+        await Registry(client, shards).record(node, {room: RoomPresence(1, [])}, {}, 60)
+        async with open_store(stack.redis_url, shards) as store:
+            await store.append(room, User("\u202eEve", "Eve\u200b"), ["said before the upgrade"])
+    [record] = [
+        one for one in await push_msgs(stack.kafka_brokers, stack.kafka_topic, of_room(room, 1)) if one.room == room
+    ]
+    [message] = json.loads(record.msg)["payload"]["messages"]
+    assert message["user"] == {"id": "\u202eEve", "username": "Eve\u200b"}
+    await until_sample(jobs, "job_records_total", pushed + 1, result="pushed")
+    assert await asample(jobs, "job_records_total", result="refused") == 0
+    assert await asample(stack.metrics_url(), "comet_forward_dead_letters_total") == parked
 
 
 async def test_each_path_alone_is_enough(make_stack: StackMaker, own_kafka: KafkaServer) -> None:

@@ -5,15 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from common import redis_client
+from common.shards import Shards
 from common.store import Store, StoreLimits
 from tests.support.shards import SHARDS
 
 
 @asynccontextmanager
-async def open_store(url: str, *, runs: bool = True, **limits: float) -> AsyncIterator[Store]:
+async def open_store(url: str, shards: Shards = SHARDS, *, runs: bool = True, **limits: float) -> AsyncIterator[Store]:
     """Open a store, as a service does; without `runs` nobody carries its appends out."""
     redis = redis_client.connect(url)
-    store = Store(redis, SHARDS, StoreLimits(**limits))  # type: ignore[arg-type]  # whole numbers where they must be
+    store = Store(redis, shards, StoreLimits(**limits))  # type: ignore[arg-type]  # whole numbers where they must be
     task = asyncio.create_task(store.run()) if runs else None
     try:
         yield store

@@ -275,6 +275,10 @@ async def test_who_watches_is_told_of_changes(node: CometNode, alice: Client) ->
         ('{"type": "dance"}', "unknown_type", "dance"),
         ('{"type": "ping", "payload": []}', "bad_request", "payload"),
         ('{"type": "joinRoom", "payload": {"roomId": "a b"}}', "bad_request", "roomId"),
+        *((json.dumps({"type": kind, "payload": {"roomId": "a\u200bb", "content": "x"}}), "bad_request",
+           "roomId holds U+200B ZERO WIDTH SPACE at position 2")
+          for kind in ("joinRoom", "leaveRoom", "clientMessages", "requestRoomHistory", "requestPresence")),
+        (json.dumps({"type": "joinRoom", "payload": {"roomId": "cafe\u0301"}}), "bad_request", "NFC: U+0065"),
         ('{"type": "joinRoom", "payload": {"roomId": "a", "since": {"epoch": 1}}}', "bad_request", "since.seq"),
         ('{"type": "clientMessages", "payload": {"roomId": "a"}}', "bad_request", "content"),
         ('{"type": "clientMessages", "payload": {"content": "a"}}', "bad_request", "roomId"),

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from websockets.datastructures import Headers
 
 from comet.auth import Auth, Target
+from comet.gateway import REASON_CHARS
 from common.envelope import User
 from common.errors import BadRequest, Forbidden, SettingError
 
@@ -69,6 +70,7 @@ def test_bad_or_too_many_rooms_are_refused(rooms: str) -> None:
 def test_a_guest_is_who_he_says() -> None:
     """Or made up, each time another; the name is the id, as much as fits, where there is none."""
     assert GUESTS.user(Target("/?uid=7&name=Alice"), Headers()) == User("7", "Alice")
+    assert GUESTS.user(Target("/?uid=7&name=%20Zoe%CC%88%20"), Headers()) == User("7", "Zoë")
     assert GUESTS.user(Target("/?uid=" + "u" * 128), Headers()) == User("u" * 128, "u" * 64)
     one, two = GUESTS.user(Target("/"), Headers()), GUESTS.user(Target("/?uid=&name="), Headers())
     assert one.id != two.id
@@ -77,7 +79,18 @@ def test_a_guest_is_who_he_says() -> None:
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [("uid=" + "x" * 129, "uid"), ("name=" + "x" * 65, "name"), ("uid=%00", "uid"), ("name=%0A", "name")],
+    [
+        ("uid=" + "x" * 129, "uid"),
+        ("name=" + "x" * 65, "name"),
+        ("uid=%00", "uid"),
+        ("name=%0A", "name"),
+        ("uid=e%CC%81", "uid"),  # NFD
+        ("uid=a%E2%80%8Bb", "uid"),  # a zero width space
+        ("uid=%20", "uid"),
+        ("name=%20%C2%A0", "name"),  # blanks
+        ("name=%E2%80%AEa", "name"),  # a bidi override
+        ("name=%C2%9B31m", "name"),  # C1
+    ],
 )
 def test_a_guest_has_limits(query: str, field: str) -> None:
     """By their field."""
@@ -99,6 +112,23 @@ def test_a_token_tells_who_it_is(place: str) -> None:
     else:
         query += f"&token={text}"
     assert TOKENS.user(Target(query), headers) == User("7", "Alice")
+
+
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        ({"sub": "a\u200bb"}, "sub holds U+200B ZERO WIDTH SPACE at position 2"),
+        ({"sub": "cafe\u0301"}, "sub is not in Unicode's form NFC: U+0065 LATIN SMALL LETTER E at position 4"),
+        ({"sub": "7", "name": "a\u202eb"}, "name holds U+202E RIGHT-TO-LEFT OVERRIDE at position 2"),
+        ({"sub": "7", "name": " "}, "name must be a string of 1 to 64 characters, not only blanks"),
+    ],
+)
+def test_a_tokens_claims_are_held_to_the_rules_of_ids(claims: dict[str, str], told: str) -> None:
+    """The error says which character, and fits into a close frame."""
+    with pytest.raises(BadRequest) as refused:
+        TOKENS.user(Target(f"/?token={token(**claims)}"), Headers())
+    assert refused.value.message.startswith(told)
+    assert len(refused.value.message.encode()) <= REASON_CHARS
 
 
 def test_without_a_name_the_subject_is_shown() -> None:

@@ -77,6 +77,36 @@ def test_limits_are_those_of_ids_and_are_told(field: str, good: str, bad: str) -
     assert str(len(good)) in fault.message
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("roomId", "a\u200bb", "U+200B ZERO WIDTH SPACE at position 2"),
+        ("roomId", "cafe\u0301", "position 4"),
+        ("userId", "\u202eEve", "U+202E RIGHT-TO-LEFT OVERRIDE at position 1"),
+        ("userName", "Eve\x9b", "U+009B (a control character) at position 4"),
+    ],
+)
+def test_a_backends_ids_follow_todays_rules_and_comets_those_of_then(field: str, value: str, named: str) -> None:
+    """What Comet accepted, perhaps as an earlier version, waits in the outbox: to refuse it would lose it."""
+    fault = _fault(_send(**{field: value}))
+    assert (fault.field, named in fault.message) == (field, True)
+    stored = Send.model_validate(_send(messages=[MESSAGE], **{field: value}))
+    assert value in {stored.room_id, stored.user_id, stored.user_name}
+
+
+def test_a_backends_name_is_normalized_and_comets_kept() -> None:
+    """Kafka agrees with the room's log."""
+    name = " Zoe\u0308 "
+    assert Send.model_validate(_send(userName=name)).user_name == "Zoë"
+    assert Send.model_validate(_send(userName=name, messages=[MESSAGE])).user_name == name
+
+
+def test_a_push_names_users_by_legal_ids() -> None:
+    """Nobody else can be online."""
+    with pytest.raises(ValidationError, match=r"userId holds U\+200B"):
+        Push.model_validate({"userIds": ["a\u200b"], "body": "x"})
+
+
 @pytest.mark.parametrize("user", [True, 1.0, None, [], "", "a\nb"])
 def test_a_user_id_is_a_string_or_an_integer(user: object) -> None:
     """And nothing that merely looks like one."""
