@@ -7,14 +7,18 @@
 --
 -- KEYS  stream, meta, nodes, outbox, ref
 -- ARGV  channel, room, user id, user name, ref, ref's life in s, forward (1) or not (0),
---       most messages, greatest age in ms, room's life in s, user (JSON), then each message's content (JSON)
--- returns {1 if the ref was known, "<epoch> <first seq> <id> <id> ...", 1 unless PUBLISH was refused}
+--       most messages, greatest age in ms, room's life in s, user (JSON), then each message's content (JSON),
+--       digest of the contents
+-- returns {1 if the ref was known, 2 if it was known with other contents, else 0,
+--          "<epoch> <first seq> <id> <id> ...", 1 unless PUBLISH was refused}
+-- The ref's key keeps that text, `#` and the digest. Earlier versions wrote no digest; such a ref is not compared.
 
 local stream, meta, nodes, outbox, ref = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local known = redis.call('GET', ref)
 if known then
-  return {1, known, 1}
+  local ack, digest = string.match(known, '^([^#]*)#?(.*)$')
+  return {(digest == '' or digest == ARGV[#ARGV]) and 1 or 2, ack, 1}
 end
 
 local state = redis.call('HMGET', meta, 'seq', 'epoch', 'run', 'epochs', 'kept')
@@ -26,7 +30,7 @@ end
 local first, ids, messages, forwards = seq + 1, {}, {}, {}
 local epoch_text = string.format('%.0f', epoch)
 local tail = ',"user":' .. ARGV[11] .. '}'
-for i = 12, #ARGV do
+for i = 12, #ARGV - 1 do
   seq = seq + 1
   local seq_text = string.format('%.0f', seq)
   local body = '"content":' .. ARGV[i] .. tail
@@ -57,7 +61,7 @@ if ARGV[7] == '1' then
     'first_seq', first_text, 'count', #ids, 'ref', ARGV[5], 'messages', table.concat(forwards, ','))
 end
 local ack = position .. table.concat(ids, ' ')
-redis.call('SET', ref, ack, 'EX', ARGV[6])
+redis.call('SET', ref, ack .. '#' .. ARGV[#ARGV], 'EX', ARGV[6])
 -- PubSub is a hint: where an ACL forbids it, the message still travels by the outbox, and no write is undone.
 local published = redis.pcall('PUBLISH', ARGV[1], position .. #ids .. '\n' .. table.concat(messages, ','))
 return {0, ack, type(published) == 'number' and 1 or 0}

@@ -8,7 +8,7 @@ shares a round trip and an fsync among many.
 
 When full (`append_queue` messages or `append_queue_bytes`): the newest is refused with Overloaded, counted. When Redis
 dies: unanswered appends are asked again in order until their deadline, then Unavailable. When the same ref comes
-twice: the first answer.
+twice: the first answer; RefReused where the contents differ.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from redis.exceptions import NoScriptError
 from common.append_script import KEYS, Appended, AppendScript, StoreLimits, fault_in
 from common.backoff import Backoff
 from common.envelope import User
-from common.errors import Overloaded, Unavailable
+from common.errors import Overloaded, RefReused, Unavailable
 from common.metrics import Counts, Histograms
 from common.redis_client import AWAY, TIMEOUT_S, RedisConnection, connection_of
 from common.scripts import calls
@@ -36,9 +36,10 @@ APPEND_SECONDS = Histograms(
     bounds=(0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 ).labels()
 APPENDS = Counts("chat_appends_total", "Appends by outcome", ["result"])
-STORED, REPEATED, OVERLOADED, UNAVAILABLE = (
-    APPENDS.labels(r) for r in ("stored", "repeat", "overloaded", "unavailable")
+STORED, REPEATED, REUSED, OVERLOADED, UNAVAILABLE = (
+    APPENDS.labels(r) for r in ("stored", "repeat", "ref_reused", "overloaded", "unavailable")
 )
+REFUSED = {RefReused: REUSED, Overloaded: OVERLOADED, Unavailable: UNAVAILABLE}
 MESSAGES = Counts("chat_messages_stored_total", "Messages stored; an append may hold several").labels()
 WAITING = Gauge("chat_appends_waiting", "Appends that wait for the batch in flight")
 WAITING_BYTES = Gauge("chat_appends_waiting_bytes", "Bytes of the appends that wait or are in flight")
@@ -237,7 +238,7 @@ def _answer(append: _Append, answer: Any, *, asked_before: bool) -> None:  # noq
         append.future.set_result(appended)
 
 
-def _refuse(append: _Append, fault: Overloaded | Unavailable) -> None:
-    (OVERLOADED if isinstance(fault, Overloaded) else UNAVAILABLE).inc()
+def _refuse(append: _Append, fault: Overloaded | Unavailable | RefReused) -> None:
+    REFUSED[type(fault)].inc()
     if not append.future.done():
         append.future.set_exception(fault)

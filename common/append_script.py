@@ -4,6 +4,7 @@ Owns what append.lua is told (its arguments, with the StoreLimits among them) an
 why nothing was stored). It promises that every append carries a ref: the sender's, or one of our own.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -12,12 +13,14 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from common import ids, keys
 from common.envelope import User
-from common.errors import Overloaded, Unavailable
+from common.errors import Overloaded, RefReused, Unavailable
 from common.scripts import room_script
 from common.shards import Shards
 
 KEYS: Final = 5  # so many of the arguments, the first, are keys
 APPEND_BYTES: Final = 512  # about what an append takes besides its messages
+DIGEST_BYTES: Final = 8  # of contents: they only have to differ from others of the same user, room and ref
+REUSED: Final = 2  # the script's word for a ref that is known with other contents
 OWN_REF_SECONDS: Final = 30  # at least: our own refs guard our own retries, which end with the append's deadline
 
 
@@ -87,13 +90,18 @@ class AppendScript:
             user.to_json(),
         ]
         written = [orjson.dumps(content) for content in contents]
-        return (*arguments, *written), APPEND_BYTES + sum(map(len, written))
+        return (*arguments, *written, digest_of(written)), APPEND_BYTES + sum(map(len, written))
 
 
-def fault_in(answer: Any) -> Overloaded | Unavailable | None:  # noqa: ANN401 - whatever the script returned or raised
+def digest_of(contents: list[bytes]) -> str:
+    """Return what tells an append's contents (JSON, which holds no line end) from others under the same ref."""
+    return hashlib.blake2b(b"\n".join(contents), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def fault_in(answer: Any) -> Overloaded | Unavailable | RefReused | None:  # noqa: ANN401 - whatever the script returned or raised
     """Return why an append was refused; None if it was not, and the answer is what append.lua says that it returns."""
     if isinstance(answer, OutOfMemoryError) or "-OOM " in str(answer):  # the latter is how Redis 6.2 tells of a script
         return Overloaded("Redis is full; nothing was stored")
     if isinstance(answer, RedisError):
         return Unavailable(f"Redis refused the message ({answer})")
-    return None
+    return RefReused() if answer[0] == REUSED else None

@@ -4,6 +4,7 @@
     +-- BadRequest              a field is missing, ill-typed or past its limit
     |   +-- UnknownType         a frame of a type that does not exist
     |   +-- TooLarge            a frame, body or content past its size limit
+    |   +-- RefReused           a ref that was used for other contents
     +-- Forbidden               the user may not do this
     +-- RateLimited             the user does it too often
     +-- Overloaded              a bound of ours is reached; nothing was stored
@@ -58,6 +59,15 @@ class TooLarge(BadRequest):
 
     code = "too_large"
     http_status = 413
+
+
+class RefReused(BadRequest):
+    """A ref that was used for other contents: nothing is stored, and no retry can succeed."""
+
+    http_status = 422
+
+    def __init__(self) -> None:
+        super().__init__("ref was used for other contents before; every send needs a ref of its own", field="ref")
 
 
 class Forbidden(ChatError):

@@ -80,7 +80,8 @@ class Store:
     ) -> asyncio.Future[Appended]:
         """Store messages in a room, in the order of the calls, and publish them; `forward` puts them into the outbox.
 
-        The future raises Overloaded (nothing stored) or Unavailable (perhaps stored: ask again with the same ref).
+        The future raises Overloaded (nothing stored), Unavailable (perhaps stored: ask again with the same ref), or
+        RefReused (nothing stored now: the ref is known with other contents).
         Raises Overloaded at once when too many wait, or too many bytes; one that finds none waiting is always taken.
         """
         return self._lane.append(room, user, contents, ref, forward=forward)

@@ -13,6 +13,7 @@ ROOM_PATH = {"type": "string", "minLength": 1, "maxLength": ids.ROOM_ID_CHARS}
 KEY_HEADER = "Idempotency-Key"
 
 BAD = {400: "a field is missing, ill-typed or past its limit; `field` names it"}
+REUSED = {422: "the ref was used for other contents before; nothing is stored, take another ref"}
 LARGE = {413: "the body, or a field of it, is too large"}
 AWAY = {503: "Kafka or Redis is away, or too much waits; try again after `Retry-After` seconds"}
 ODD = {500: "a fault of Logic's"}
@@ -56,7 +57,7 @@ ROUTES = (
         reply=replies.Sent,
         body=models.Send,
         parameters=(_REF,),
-        faults=BAD | LARGE | AWAY | ODD,
+        faults=BAD | REUSED | LARGE | AWAY | ODD,
     ),
     Route(
         "POST",

@@ -24,11 +24,12 @@ from common.redis_client import AWAY
 from common.store import Store
 from job.progress import Progress
 
-# In an append's arguments: 5 keys, 11 values, then the content of each message.
+# In an append's arguments: 5 keys, 11 values, then the content of each message, then their digest.
 CHANNEL_AT: Final = 5
 ROOM_AT: Final = 6
 USER_AT: Final = 15
 CONTENT_AT: Final = 16
+DIGEST_AT: Final = -1
 LATE_S: Final = 0.03  # at most, for a publish that is a step of its own
 
 
@@ -60,7 +61,7 @@ def ack_before_append() -> None:
     ends: dict[str, tuple[int, int]] = {}  # each room's epoch and last seq as they were told last
 
     def foretold(append: Any) -> list[Any]:
-        room, count = append.arguments[ROOM_AT], len(append.arguments) - CONTENT_AT
+        room, count = append.arguments[ROOM_AT], len(append.arguments[CONTENT_AT:DIGEST_AT])
         epoch, last = ends.get(room, (1, 0))
         ends[room] = (epoch, last + count)
         now_ms = time.time_ns() // 1_000_000
@@ -115,7 +116,9 @@ def publish_outside_the_script() -> None:
         await asyncio.sleep(random.uniform(0, LATE_S))  # noqa: S311 - as the network would have it
         epoch, first, *ids = ack.split(" ")
         heads = (f'{{"id":"{one}","seq":{seq},"timestamp":{one[:13]},' for seq, one in enumerate(ids, int(first)))
-        bodies = (b'"content":%b,"user":%b}' % (content, arguments[USER_AT]) for content in arguments[CONTENT_AT:])
+        bodies = (
+            b'"content":%b,"user":%b}' % (content, arguments[USER_AT]) for content in arguments[CONTENT_AT:DIGEST_AT]
+        )
         messages = b",".join(head.encode() + body for head, body in zip(heads, bodies, strict=True))
         await self._redis.publish(arguments[CHANNEL_AT], f"{epoch} {first} {len(ids)}\n".encode() + messages)
 

@@ -185,6 +185,19 @@ async def test_a_repeated_ref_gets_the_first_ack(node: CometNode, alice: Client,
     await bob.until_contents(ROOM, ["once", "another user's"])
 
 
+async def test_a_ref_with_other_contents_is_a_bad_request(alice: Client, bob: Client) -> None:
+    """It names `ref` and bears it, so that the client's send fails. Of several messages each counts, in order."""
+    await join(bob)
+    await say(alice, "one", "two", ref="r")
+    for contents in (["one"], ["two", "one"], ["one", "other"]):
+        payload = {"roomId": ROOM, "messages": [{"content": content} for content in contents], "ref": "r"}
+        error = await alice.error(json.dumps({"type": "clientMessages", "payload": payload}))
+        assert (error["code"], error["ref"]) == ("bad_request", "r")
+        assert error["message"].startswith("ref ")
+    await say(alice, "three", ref="r2")
+    await bob.until_contents(ROOM, ["one", "two", "three"])
+
+
 # -- rooms ---------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from common import keys
 from common.append_script import OWN_REF_SECONDS
 from common.envelope import User, parse_burst
-from common.errors import Overloaded, Unavailable
+from common.errors import Overloaded, RefReused, Unavailable
 from common.store import Store
 from testbed.redis_server import RedisServer
 from tests.integration.common.appends import ALICE, BOB, ROOM, contents, settled
@@ -135,15 +135,46 @@ async def test_drain_returns_once_all_is_answered(store: Store) -> None:
 async def test_the_same_ref_gets_the_first_answer_and_stores_nothing(
     redis_url: str, store: Store, redis: Redis
 ) -> None:
-    """Also through another node, and whatever the contents are the second time."""
+    """Also through another node, and under a new name."""
     first = await store.append(ROOM, ALICE, ["one", "two"], ref="r")
     before = total("chat_appends_total", result="repeat")
     async with open_store(redis_url) as other:
-        again = await other.append(ROOM, ALICE, ["something else"], ref="r")
+        again = await other.append(ROOM, User(ALICE.id, "renamed"), ["one", "two"], ref="r")
     assert again == first
     assert await contents(store) == ["one", "two"]
     assert await redis.xlen(keys.outbox(store.shard_of(ROOM))) == 1
     assert total("chat_appends_total", result="repeat") - before == 1
+
+
+@pytest.mark.parametrize(
+    "contents_of_it",
+    [["something else"], ["one"], ["two", "one"], ["one", "two", "three"], ["onetwo"], ["one\ntwo"], ["one\\ntwo"]],
+)
+async def test_a_ref_with_other_contents_is_refused_and_changes_nothing(
+    store: Store, redis: Redis, contents_of_it: list[str]
+) -> None:
+    """It covers all contents in their order. The first append's answer stays, for who repeats that."""
+    first = await store.append(ROOM, ALICE, ["one", "two"], ref="r")
+    before = total("chat_appends_total", result="ref_reused")
+    with pytest.raises(RefReused) as refused:
+        await store.append(ROOM, ALICE, contents_of_it, ref="r")
+    assert (refused.value.field, refused.value.code, refused.value.http_status) == ("ref", "bad_request", 422)
+    assert total("chat_appends_total", result="ref_reused") - before == 1
+    assert await store.append(ROOM, ALICE, ["one", "two"], ref="r") == first
+    assert await contents(store) == ["one", "two"]
+    assert await redis.xlen(keys.outbox(store.shard_of(ROOM))) == 1
+
+
+async def test_a_ref_that_an_earlier_version_wrote_is_not_compared(store: Store, redis: Redis) -> None:
+    """Its record has the ack and no digest."""
+    first = await store.append(ROOM, ALICE, ["one", "two"], ref="r")
+    key = keys.ref(store.shard_of(ROOM), ROOM, ALICE.id, "r")
+    record: Any = await redis.get(key)
+    ack = f"{first.epoch} {first.first_seq} {' '.join(first.ids)}"
+    assert record.decode().startswith(f"{ack}#")
+    await redis.set(key, ack, keepttl=True)
+    assert await store.append(ROOM, ALICE, ["something else"], ref="r") == first
+    assert await contents(store) == ["one", "two"]
 
 
 async def test_a_ref_belongs_to_its_room_and_user(store: Store) -> None:

@@ -87,6 +87,17 @@ async def test_backend_sends_in_a_batch_need_a_ref_and_are_stored(logic: Logic, 
     assert len((await logic.get("/logic/rooms/room/messages")).json["messages"]) == 2
 
 
+async def test_a_ref_with_other_contents_is_refused_alone(logic: Logic, records: Topic) -> None:
+    """That send is rejected and its reason names the ref; those around it are stored and produced."""
+    await logic.post("/logic/send", backend_send("room", "a", ref="1"))
+    sends = [backend_send("room", "b", ref="2"), backend_send("room", "x", ref="1"), backend_send("room", "c", ref="3")]
+    answer = await logic.post("/logic/send/batch", {"sends": sends})
+    assert (answer.status, answer.json["status"]) == (200, "partial")
+    assert [one["status"] for one in answer.json["results"]] == ["success", "rejected", "success"]
+    assert answer.json["results"][1]["reason"].startswith("ref was used for other contents")
+    assert sorted(one.first_seq for one in await records.messages(3)) == [1, 2, 3]
+
+
 async def test_batches_at_once_are_all_produced(logic: Logic, records: Topic) -> None:
     """As with many shards' forwarders: each room in one of them, all under way together."""
     batches = [

@@ -89,11 +89,33 @@ async def test_the_same_ref_gets_the_first_ids_and_stores_nothing(logic: Logic, 
 
 
 @pytest.mark.parametrize("contents", [["other", "words"], ["fewer"], ["m", "o", "r", "e"]])
-async def test_the_same_ref_with_another_body_changes_neither_history_nor_kafka(
+async def test_the_same_ref_with_other_contents_is_422_and_changes_nothing(
     logic: Logic, records: Topic, contents: list[str]
 ) -> None:
-    """It is answered as the first, and Kafka gets what the log holds, however much the repeat says."""
+    """In the body or as the header. The error names `ref` and asks for no retry."""
+    await logic.post("/logic/send", backend_send("room", "a", "b", ref="once"))
+    again = await logic.post("/logic/send", backend_send("room", *contents, ref="once"))
+    header = await logic.post("/logic/send", backend_send("room", *contents), headers={"Idempotency-Key": "once"})
+    for answer in (again, header):
+        assert (answer.status, answer.json["code"], answer.json["field"]) == (422, "bad_request", "ref")
+        assert (answer.json["ref"], "Retry-After" in answer.headers) == ("", False)
+    assert again.json["message"].startswith("ref ")
+    await logic.post("/logic/send", backend_send("room", "c"))
+    assert [(one.first_seq, one.count) for one in await records.messages(2)] == [(1, 2), (3, 1)]
+    history = (await logic.get("/logic/rooms/room/messages")).json["messages"]
+    assert [one["content"] for one in history] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("contents", [["other", "words"], ["fewer"], ["m", "o", "r", "e"]])
+async def test_an_earlier_versions_ref_with_another_body_changes_neither_history_nor_kafka(
+    logic: Logic, records: Topic, redis_url: str, contents: list[str]
+) -> None:
+    """Its record has no digest: it is answered as the first, and Kafka gets what the log holds."""
     first = await logic.post("/logic/send", backend_send("room", "a", "b", ref="once"))
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        key = keys.ref(SHARDS.of("room"), "room", "1001", "once")
+        record: Any = await client.get(key)
+        await client.set(key, record.partition(b"#")[0], keepttl=True)
     again = await logic.post("/logic/send", backend_send("room", *contents, ref="once"))
     assert again.status == 200
     assert again.json == first.json
@@ -167,7 +189,8 @@ async def test_concurrent_sends_of_a_room_enter_kafka_in_the_order_of_their_seqs
 @pytest.mark.parametrize(
     ("changes", "field", "told"),
     [
-        ({"roomId": "with space"}, "roomId", "128"),
+        ({"roomId": "with space"}, "roomId", "U+0020 SPACE at position 5"),
+        ({"roomId": "r" * 129}, "roomId", "128"),
         ({"roomId": None}, "roomId", "roomId"),
         ({"userId": "x" * 129}, "userId", "128"),
         ({"userId": 1.5}, "userId", "string or an integer"),
