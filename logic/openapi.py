@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from logic import replies
-from logic.routes import ROUTES, Route
+from logic import examples, replies
+from logic.routes import ROUTES, TAGS, Parameter, Route
 
 _REF = "#/components/schemas/"
 
@@ -26,6 +26,7 @@ def document(version: str) -> dict[str, Any]:
             "version": version,
             "description": "Sends messages to rooms, pushes to users, and tells about rooms.",
         },
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {"schemas": _schemas()},
     }
@@ -41,22 +42,20 @@ def _schemas() -> dict[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    operation: dict[str, Any] = {"operationId": route.operation, "summary": route.summary}
+    operation: dict[str, Any] = {"operationId": route.operation, "tags": [route.tag], "summary": route.summary}
     if route.parameters:
-        operation["parameters"] = [
-            {
-                "name": one.name,
-                "in": one.where,
-                "required": one.where == "path",
-                "description": one.text,
-                "schema": one.schema,
-            }
-            for one in route.parameters
-        ]
+        operation["parameters"] = [_parameter(one) for one in route.parameters]
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(route.body)}}}
+        content = {"schema": _ref(route.body), "example": examples.BODIES[route.operation]}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     faults = {str(status): _fault(status, text, route) for status, text in route.faults.items()}
     return operation | {"responses": {"200": _answer(route), **faults}}
+
+
+def _parameter(one: Parameter) -> dict[str, Any]:
+    told = {"name": one.name, "in": one.where, "required": one.where == "path", "description": one.text}
+    example = {} if one.example is None else {"example": one.example}
+    return {**told, "schema": one.schema, **example}
 
 
 def _answer(route: Route) -> dict[str, Any]:
@@ -65,12 +64,17 @@ def _answer(route: Route) -> dict[str, Any]:
     else:
         schema = _ref(route.reply)
     text = (route.reply.__doc__ if route.reply else None) or route.summary
-    return {"description": text, "content": {route.media: {"schema": schema}}}
+    content = {"schema": schema, "example": examples.ANSWERS[route.operation]}
+    return {"description": text, "content": {route.media: content}}
 
 
 def _fault(status: int, text: str, route: Route) -> dict[str, Any]:
-    schema = {"type": "object"} if route.elsewhere else _ref(replies.Error)
-    answer: dict[str, Any] = {"description": text, "content": {"application/json": {"schema": schema}}}
+    content: dict[str, Any] = (
+        {"schema": {"type": "object"}, "example": examples.NOT_READY}
+        if route.elsewhere
+        else {"schema": _ref(replies.Error), "example": examples.ERRORS[status]}
+    )
+    answer: dict[str, Any] = {"description": text, "content": {"application/json": content}}
     if status == 503 and not route.elsewhere:  # noqa: PLR2004 - an HTTP status is its own name
         answer["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
     return answer

@@ -121,7 +121,9 @@ class Error(Reply):
     """Why not."""
 
     status: Literal["error"] = "error"
-    code: str = Field(description="as in common/errors.py, and not_found, method_not_allowed", examples=["bad_request"])
-    message: str
+    code: str = Field(
+        description="bad_request, too_large, overloaded, unavailable, internal, not_found or method_not_allowed"
+    )
+    message: str = Field(description="which value is wrong, what is allowed, what to do")
     field: str = Field(default="", description="the field that is meant, where one is")
     ref: str = Field(default="", description="repeat the request with this ref: what was stored is not stored again")

@@ -3,9 +3,12 @@
 import re
 from typing import Any
 
+import orjson
+
+from common.errors import BadRequest, Internal, Overloaded, TooLarge, Unavailable
 from logic.replies import Error
 from logic.routes import ROUTES
-from tests.support.logic_node import Logic, comet_send
+from tests.support.logic_node import Answer, Logic, comet_send
 
 
 async def test_an_unknown_route_is_404_and_a_wrong_method_405_in_json(logic: Logic) -> None:
@@ -50,7 +53,8 @@ async def test_the_document_is_sound(logic: Logic) -> None:
     """References resolve, ids are unique, path parameters are declared, every answer has a description and a schema."""
     document = (await logic.get("/openapi.json")).json
     assert document["openapi"].startswith("3.1")
-    assert set(document) == {"openapi", "info", "paths", "components"}
+    assert set(document) == {"openapi", "info", "tags", "paths", "components"}
+    tags = [tag["name"] for tag in document["tags"]]
     schemas = document["components"]["schemas"]
     for reference in _references(document):
         assert reference.removeprefix("#/components/schemas/") in schemas
@@ -59,17 +63,61 @@ async def test_the_document_is_sound(logic: Logic) -> None:
     assert len(names) == len(set(names))
     for path, found in operations.items():
         for method, operation in found:
+            assert [tag in tags for tag in operation["tags"]] == [True]
             declared = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
             assert declared == set(re.findall(r"{(\w+)}", path))
             assert ("requestBody" in operation) == (method == "post")
             assert "200" in operation["responses"]
             for answer in operation["responses"].values():
                 assert answer["description"]
-                assert all("schema" in content for content in answer["content"].values())
-    assert {"400", "413", "503"} < set(document["paths"]["/logic/send"]["post"]["responses"])
+                assert all({"schema", "example"} <= set(content) for content in answer["content"].values())
+    assert {"400", "413", "422", "503"} < set(document["paths"]["/logic/send"]["post"]["responses"])
     assert "Retry-After" in document["paths"]["/logic/send"]["post"]["responses"]["503"]["headers"]
     assert schemas["Send"]["required"] == ["roomId", "userId", "userName", "messages"]
     assert "null" not in str(_types(schemas))
+
+
+async def test_each_example_works_as_it_stands(logic: Logic) -> None:
+    """On a fresh stack, twice, in any order: what "Try it out" on /docs sends is answered 200, and as the example says.
+
+    "As it says" means by the same model: the values are others.
+    """
+    document = (await logic.get("/openapi.json")).json
+    replied = {route.operation: route.reply for route in ROUTES}
+    for _ in range(2):
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                answer = await _call_as_shown(logic, method.upper(), path, operation)
+                assert answer.status == 200, (path, answer.json)
+                shown = operation["responses"]["200"]["content"][answer.headers["Content-Type"].partition(";")[0]]
+                if (model := replied[operation["operationId"]]) is not None:
+                    assert model.model_validate(answer.json), path
+                    assert model.model_validate(shown["example"]), path
+    sent = (await logic.get("/logic/rooms/room_001/messages")).json["messages"]
+    assert [one["content"] for one in sent].count("Hello from a backend") == 2
+
+
+async def _call_as_shown(logic: Logic, method: str, path: str, operation: dict[str, Any]) -> Answer:
+    """Ask with the examples of the document; a parameter without one is left out, as Swagger UI does."""
+    examples = {one["name"]: one["example"] for one in operation.get("parameters", []) if "example" in one}
+    url = re.sub(r"{(\w+)}", lambda found: str(examples[found[1]]), path)
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    return await logic.call(method, url, data=None if body is None else orjson.dumps(body))
+
+
+async def test_errors_are_explained_to_a_reader_without_our_sources(logic: Logic) -> None:
+    """Each has an example of its answer; no text names a file of ours, and every code that is answered is told."""
+    document = (await logic.get("/openapi.json")).json
+    assert not re.search(r"\.py|\.lua|common/|logic/\w+\.", orjson.dumps(document).decode())
+    codes = document["components"]["schemas"]["Error"]["properties"]["code"]["description"]
+    faults = [fault.code for fault in (BadRequest, TooLarge, Overloaded, Unavailable, Internal)]
+    assert [code for code in (*faults, "not_found", "method_not_allowed") if code not in codes] == []
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                example = answer["content"].get("application/json", {}).get("example")
+                if path.startswith("/logic/") and status != "200":
+                    assert Error.model_validate(example).message, (path, status)
 
 
 def _references(value: Any) -> list[str]:
