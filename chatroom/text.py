@@ -9,15 +9,19 @@ import time
 from typing import Any, Final
 
 from chatroom_client import Event, Hole, Message, Reconnecting, Removed, System
+from common.characters import ACTING
 
-# C0, DEL, C1, and what reverses the order of the text around it.
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PICTURES: Final = 0x2400  # Unicode's pictures of the C0 controls
 
 
 def plain(text: str) -> str:
-    """Return the text in one line, its line ends as ⏎ and other control characters as pictures."""
-    return _CONTROL.sub(_picture, text.replace("\r\n", "\n"))
+    """Return the text in one line, its line ends as ⏎ and other characters that act on a terminal as pictures."""
+    return ACTING.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def harmless(text: str) -> str:
+    """Return the text with its lines kept, and each of them plain."""
+    return "\n".join(map(plain, text.split("\n")))
 
 
 def _picture(found: re.Match[str]) -> str:
@@ -92,8 +96,8 @@ def as_json(event: Event) -> str | None:
 
 
 def dumps(shown: dict[str, Any]) -> str:
-    """Return a JSON object in one line, readable in any language."""
-    return json.dumps(shown, ensure_ascii=False)
+    """Return a JSON object in one line, readable in any language; what acts on a terminal stands as an escape."""
+    return ACTING.sub(lambda found: json.dumps(found[0])[1:-1], json.dumps(shown, ensure_ascii=False))
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

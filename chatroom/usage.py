@@ -6,6 +6,8 @@ from typing import IO, Any
 
 import click
 
+from common.characters import escaped
+
 
 class _Misused(click.ClickException):
     """A click.UsageError as one line; click itself takes three."""
@@ -19,7 +21,8 @@ class _Misused(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write it on standard error."""
-        click.echo(f"{self._path}: {self.message.rstrip('.')}; see `{self._path} --help`", file, err=file is None)
+        message = escaped(self.message.rstrip("."))
+        click.echo(f"{self._path}: {message}; see `{self._path} --help`", file, err=file is None)
 
 
 class Group(click.Group):

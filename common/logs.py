@@ -2,7 +2,7 @@
 
 Events that come once a message are cut to ten lines a second each; how many were cut stands in the next line as
 `suppressed`. An event is its text before its arguments are put in, so `log.info("sent to %s", room)` is one event.
-Libraries get one line a second for each of theirs.
+Libraries get one line a second for each of theirs. Nothing in a line acts on the terminal that shows it.
 """
 
 import logging
@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from common.characters import escaped
 
 LINES_PER_SECOND = 10
 MOST_EVENTS = 10_000
@@ -79,6 +81,16 @@ def _logger_class(level: int, limiter: EventLimiter) -> type[Any]:
     return type("Logger", (base,), {name: method(name) for name, number in _LEVELS.items() if number >= level})
 
 
+def _escape(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Escape what acts on a terminal: clients name rooms and users, and write what an error quotes."""
+    return {name: _escaped(name, value) if isinstance(value, str) else value for name, value in event_dict.items()}
+
+
+def _escaped(name: str, value: str) -> str:
+    """Keep the lines of a traceback or a stack; anything else is one line."""
+    return "\n".join(map(escaped, value.split("\n"))) if name in {"exception", "stack"} else escaped(value)
+
+
 def configure(service: str, level: str, form: str) -> None:
     """Set up logging for the whole process: `level` debug, info, warning or error; `form` auto, pretty or json."""
     pretty = form == "pretty" or (form == "auto" and sys.stdout.isatty())
@@ -97,11 +109,9 @@ def configure(service: str, level: str, form: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    renderer: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
-        if pretty
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
+    as_text: list[Processor] = [_escape, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    as_json: list[Processor] = [structlog.processors.JSONRenderer()]
+    renderer: list[Processor] = [structlog.processors.format_exc_info, *(as_text if pretty else as_json)]
 
     def put_in_order(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
         head = {name: event_dict.pop(name) for name in ("timestamp", "level", "event") if name in event_dict}

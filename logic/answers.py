@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
 from common import health, logs
+from common.characters import escaped
 from common.errors import BadRequest, ChatError, Internal, Overloaded, TooLarge
 from logic import replies
 from logic.metrics import IN_FLIGHT, REFUSED, REQUEST_SECONDS, REQUESTS
@@ -104,14 +105,15 @@ async def _answered(request: web.Request, operation: Handler) -> web.StreamRespo
 
 def _http_fault(request: web.Request, fault: web.HTTPException) -> web.Response:
     """Say in our words what aiohttp refused."""
+    path = escaped(request.path)
     match fault:
         case web.HTTPRequestEntityTooLarge():
             return refusal(TooLarge(f"the body is larger than {request.client_max_size} bytes"))
         case web.HTTPNotFound():
-            return _error(404, "not_found", f"there is no {request.method} {request.path}")
+            return _error(404, "not_found", f"there is no {request.method} {path}")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(fault.allowed_methods))
-            message = f"{request.path} takes {allowed}, not {request.method}"
+            message = f"{path} takes {allowed}, not {request.method}"
             return _error(405, "method_not_allowed", message, headers={"Allow": allowed})
         case _:
             return _error(fault.status, "internal" if fault.status >= 500 else "bad_request", fault.reason)  # noqa: PLR2004 - HTTP

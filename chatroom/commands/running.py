@@ -14,6 +14,8 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from chatroom import text
+
 INTERRUPTED: Final = 128 + signal.SIGINT
 
 
@@ -52,10 +54,15 @@ def _ended(error: BaseException) -> int:
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else _unread()
 
 
-def complain(text: str) -> int:
+def say(shown: str, *, err: bool = False) -> None:
+    """Print text; nothing in it acts on the terminal, whoever wrote it."""
+    click.echo(text.harmless(shown), err=err)
+
+
+def complain(why: str) -> int:
     """Say what is wrong in one line on standard error and return the exit code for it."""
     path = click.get_current_context().command_path
-    click.echo(f"{path}: {' '.join(text.split())}", err=True)
+    say(f"{path}: {' '.join(why.split())}", err=True)
     return 1
 
 

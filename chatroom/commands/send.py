@@ -16,7 +16,7 @@ import click
 from chatroom import text
 from chatroom.commands import options
 from chatroom.commands.entering import entered, new_client
-from chatroom.commands.running import Fault, run
+from chatroom.commands.running import Fault, run, say
 from chatroom_client import Ack, ChatClient, ChatError
 
 TIMEOUT_S: Final = 30.0
@@ -77,7 +77,7 @@ async def _send(  # noqa: PLR0913 - the command's options
     async with entered(chat := new_client(url, name=name, uid=uid, token=token), url):
         async for content in contents:
             ack = await _stored(chat, room, content, sending)
-            click.echo(text.dumps(asdict(ack)) if as_json else ack.id)
+            say(text.dumps(asdict(ack)) if as_json else ack.id)
     return 0
 
 

@@ -10,7 +10,7 @@ import click
 
 from chatroom import text
 from chatroom.commands import options
-from chatroom.commands.running import run
+from chatroom.commands.running import run, say
 from chatroom.commands.survey import Kept, Places, ServiceReport, Survey, survey
 
 Show: TypeAlias = Callable[[Survey], str]
@@ -55,12 +55,15 @@ async def _status(places: Places, show: Show, every_s: float, *, on_screen: bool
     """Show once (0), or again and again."""
     found = await survey(places)
     if not every_s:
-        click.echo(show(found))
+        say(show(found))
         return 0 if found.healthy else 1
     if on_screen:
         click.clear()
     while True:
-        click.echo(_over_the_last(show(found)) if on_screen else show(found), nl=not on_screen)
+        if on_screen:
+            click.echo(_over_the_last(text.harmless(show(found))), nl=False)
+        else:
+            say(show(found))
         await asyncio.sleep(every_s)
         found = await survey(places)
 

@@ -9,7 +9,7 @@ import click
 from chatroom import text
 from chatroom.commands import options
 from chatroom.commands.entering import entered, new_client
-from chatroom.commands.running import Fault, run
+from chatroom.commands.running import Fault, run, say
 from chatroom_client import ChatClient, ChatError, Event, Message, Position, Reconnecting, Removed
 
 Show: TypeAlias = Callable[[Event], str | None]
@@ -58,7 +58,7 @@ async def _tail(  # noqa: PLR0913 - the command's options
         except ChatError as e:
             raise Fault(f"can't follow {room}: {e.message}") from None
         for message in older:
-            click.echo(show(message))
+            say(show(message) or "")
         await _follow(events, room, show)
     return 0
 
@@ -81,6 +81,6 @@ async def _follow(events: AsyncIterator[Event], room: str, show: Show) -> None:
         if isinstance(event, Removed):
             raise Fault(text.trouble(event))
         if isinstance(event, Reconnecting):
-            click.echo(text.trouble(event), err=True)
+            say(text.trouble(event), err=True)
         elif (shown := show(event)) is not None:
-            click.echo(shown)
+            say(shown)

@@ -9,7 +9,7 @@ import click
 
 from chatroom.commands import options
 from chatroom.commands.records import DecodedRecord
-from chatroom.commands.running import Fault, run
+from chatroom.commands.running import Fault, run, say
 from chatroom.commands.topic_reader import FAULTS, LOOK_S, TopicReader, partitions_of
 from chatroom.probes import NoAnswer
 from common.errors import reason_of
@@ -69,12 +69,12 @@ async def _show_last(readers: list[TopicReader], count: int, show: Show) -> None
     found = [record for reader in readers for record in await reader.last(count)]
     found.sort(key=lambda record: record.timestamp)
     for record in found[max(0, len(found) - count) :]:
-        click.echo(show(DecodedRecord.read(record)))
+        say(show(DecodedRecord.read(record)))
 
 
 async def _follow(reader: TopicReader, show: Show) -> None:
     async for record in reader.follow():
-        click.echo(show(DecodedRecord.read(record)))
+        say(show(DecodedRecord.read(record)))
 
 
 async def _follow_late(brokers: str, name: str, show: Show) -> None:

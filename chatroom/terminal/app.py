@@ -106,7 +106,7 @@ class ChatApp(App[None]):
         """Show a room."""
         self.active = room
         self.log_shown.unread = 0
-        self._words.placeholder = f"Message {room}, or /help"
+        self._words.placeholder = f"Message {text.plain(room)}, or /help"
         self.transcript.show(self.log_shown)
         self._show_lists()
         self._show_state()

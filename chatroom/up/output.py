@@ -12,6 +12,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from common.characters import escaped
+
 QUEUE_BYTES = 4 << 20
 LINE_BYTES = 64 << 10
 _CLOSE_TIMEOUT_S = 2.0
@@ -59,12 +61,12 @@ class Console:
         self._width = max(len(name) for name in [UP, *names])
 
     def line(self, name: str, text: str) -> None:
-        """Print a line of the child's, or of `up` itself."""
+        """Print a line of the child's, or of `up` itself; nothing in it acts on the terminal."""
         prefix = f"{name:<{self._width}} |"
         if self._colour:
             colour = _COLOURS[self._names.index(name) % len(_COLOURS)] if name in self._names else 1
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
-        self.block(f"{prefix} {text}")
+        self.block(f"{prefix} {escaped(text.expandtabs())}")
 
     def block(self, text: str) -> None:
         """Print text without a name before it."""

@@ -16,6 +16,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from chatroom.up.guard import Guard
+from common.characters import ACTING
+from common.envelope import User
 from protos.job_pb2 import PushMsg
 from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer, run_aside
@@ -23,6 +25,7 @@ from testbed.ports import free_port
 from testbed.program import bare_environ
 from testbed.service import CometProgram
 from tests.support.commands import Following, chatroom
+from tests.support.open_store import open_store
 
 ROOM = "lobby"
 HOME, REST_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"  # of a terminal: where to go, what to clear
@@ -62,6 +65,25 @@ def test_what_is_sent_is_stored_and_tailed(comet: CometProgram, guard: Guard) ->
         assert said(later.lines(3)) == ["Bob: two", "Bob: three", "Bob: four"]
 
 
+def test_nothing_that_others_wrote_acts_on_the_terminal(comet: CometProgram, guard: Guard, redis_url: str) -> None:
+    """Neither a name that an earlier version took nor a content; JSON has every character of them, as an escape."""
+    hostile = "\x1b[2J\x9b31m\u202eab"
+
+    async def store() -> None:
+        async with open_store(redis_url, runs=True) as it:
+            await it.append(ROOM, User("u\x9b", f"Eve{hostile}"), [f"hi\r\n{hostile}"])
+
+    asyncio.run(store())
+    with Following(guard, "tail", ROOM, "--url", comet.url) as tail:
+        [line] = tail.lines(1)
+    assert not ACTING.search(line)
+    assert line.endswith("Eve␛[2J\ufffd31m\ufffdab: hi ⏎ ␛[2J\ufffd31m\ufffdab")
+    with Following(guard, "tail", ROOM, "--json", "--url", comet.url) as whole:
+        [line] = whole.lines(1)
+    assert not ACTING.search(line)
+    assert json.loads(line)["content"] == f"hi\r\n{hostile}"
+
+
 def test_tail_shows_each_message_once_over_a_restart(comet: CometProgram, guard: Guard) -> None:
     """And tells on standard error that the connection was lost. A history longer than a page is whole."""
     many = "\n".join(f"m{i}" for i in range(150))
@@ -90,9 +112,13 @@ def test_the_same_ref_is_stored_once_and_a_refusal_is_one_line(comet: CometProgr
     first, again = (chatroom("send", ROOM, "hi", "--uid", "u1", "--ref", "mine", *at).stdout for _ in range(2))
     assert first == again
     for arguments, told in (
-        (["send", "no room", "hi"], "not sent: roomId must be a string of 1 to 128 characters without spaces"),
+        (["send", "no room", "hi"], "not sent: roomId holds U+0020 SPACE at position 3"),
+        (["send", "r" * 129, "hi"], "not sent: roomId must be a string of 1 to 128 characters without spaces"),
+        (["send", ROOM, "other", "--uid", "u1", "--ref", "mine"], "not sent: ref was used for other contents before"),
+        (["send", ROOM, "hi", "--uid", "a\u200bb"], "1008 uid holds U+200B ZERO WIDTH SPACE at position 2"),
         (["send", ROOM, ""], "not sent: content must be a string that is not empty"),
-        (["tail", "no room"], "can't follow no room: roomId must be a string"),
+        (["tail", "no room"], "can't follow no room: roomId holds U+0020 SPACE"),
+        (["tail", "no\x1b[2Jroom"], "can't follow no␛[2Jroom: roomId holds U+001B (a control character)"),
     ):
         done = chatroom(*arguments, *at, check=False)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)

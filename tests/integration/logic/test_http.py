@@ -19,6 +19,8 @@ async def test_an_unknown_route_is_404_and_a_wrong_method_405_in_json(logic: Log
     assert (wrong.status, Error.model_validate(wrong.json).code) == (405, "method_not_allowed")
     assert wrong.headers["Allow"] == "POST"
     assert (await logic.call("DELETE", "/logic/rooms")).status == 405
+    quoted = await logic.get("/%1B%5B2J%C2%9B%E2%80%AE")
+    assert quoted.json["message"] == "there is no GET /\\x1b[2J\\x9b\\u202e"
 
 
 async def test_health_and_metrics_are_served_beside_the_api(logic: Logic) -> None:

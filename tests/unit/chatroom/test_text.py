@@ -6,6 +6,7 @@ import pytest
 
 from chatroom import text
 from chatroom_client import Hole, Message, Position, Reconnecting, Removed, System, User
+from common.characters import ACTING
 
 MESSAGE = Message("r", 9, 4, "1700000000123-0", "hi\nthere", 1_700_000_000_123, User("u1", "Al\x1b[31mice"))
 
@@ -19,6 +20,9 @@ MESSAGE = Message("r", 9, 4, "1700000000123-0", "hi\nthere", 1_700_000_000_123, 
         ("\x1b[2Jcleared\x07", "␛[2Jcleared␇"),
         ("C1 \x9b31m, DEL \x7f", "C1 \ufffd31m, DEL \ufffd"),
         ("user\u202egnp.exe", "user\ufffdgnp.exe"),
+        ("isolated \u2067abc\u2069, separated \u2028", "isolated \ufffdabc\ufffd, separated \ufffd"),
+        ("half a pair \ud83d", "half a pair \ufffd"),
+        ("👩\u200d❤\ufe0f\u200d👨, \u0645\u06cc\u200c\u062e", "👩\u200d❤\ufe0f\u200d👨, \u0645\u06cc\u200c\u062e"),
     ],
 )
 def test_control_characters_do_nothing(written: str, shown: str) -> None:
@@ -49,6 +53,20 @@ def test_a_message_as_json_has_all_that_resuming_needs() -> None:
         "content": "hi\nthere",
         "user": {"id": "u1", "username": "Al\x1b[31mice"},
     }
+
+
+def test_json_hides_all_that_acts_on_a_terminal() -> None:
+    """Also what JSON itself leaves as it is; a reader of the JSON gets every character."""
+    content = "".join(map(chr, [*range(0xA0), 0x2028, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xD83D])) + "é☃😀"
+    shown = text.dumps({"content": content})
+    assert not ACTING.search(shown)
+    assert "é☃😀" in shown
+    assert json.loads(shown) == {"content": content}
+
+
+def test_lines_are_kept_where_there_are_several() -> None:
+    """And harmless each."""
+    assert text.harmless("a\x1b[2J\nb\rc") == "a␛[2J\nb␍c"
 
 
 def test_a_hole_is_told_in_both_ways() -> None:

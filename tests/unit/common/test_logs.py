@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from common import logs
+from common.characters import ACTING
 from common.logs import LINES_PER_SECOND, MOST_EVENTS, EventLimiter
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
@@ -140,6 +141,30 @@ def test_an_exception_is_logged_with_its_traceback(capsys: pytest.CaptureFixture
         logs.get().exception("It failed", user="u")
     [line] = lines(capsys)
     assert (line["level"], line["user"], "JSONDecodeError: " in line["exception"]) == ("error", "u", True)
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(text)
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize("form", ["pretty", "json"])
+def test_nothing_that_clients_write_acts_on_the_terminal(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    """In events, fields and tracebacks, of ours and of libraries; each event begins one line."""
+    hostile = "a\x1b[2J\x9b31m\x7f\u202eb\u2066\u2028\nfake line\rc"
+    logs.configure("logic", "info", form)
+    log = logs.get()
+    log.info("sent to %s", hostile, room=hostile, other=f"with blanks {hostile}", several=[hostile])
+    logging.getLogger("some.library").warning("refused %s", hostile)
+    try:
+        _refuse(hostile)
+    except ValueError:
+        log.exception("It failed", user=hostile)
+    out = capsys.readouterr().out
+    assert [line for line in out.split("\n") if ACTING.search(line)] == []
+    assert "ValueError: a\\" in out
+    assert "\nfake line" not in out.partition("It failed")[0]
+    assert "sent to a\\" in out
 
 
 @pytest.mark.usefixtures("configured")

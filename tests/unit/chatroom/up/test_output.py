@@ -34,11 +34,16 @@ def test_lines_begin_in_one_column_after_their_names() -> None:
 
 
 def test_on_a_terminal_each_name_has_its_colour() -> None:
-    """The text itself keeps its own."""
+    """The text itself has none: whatever a child prints, nothing in it acts on the terminal."""
     comet, job = written([("comet", "a"), ("job", "b")], colour=True).splitlines()
     assert comet.startswith("\x1b[")
     assert comet.endswith("\x1b[0m a")
     assert comet.split("m")[0] != job.split("m")[0]
+
+
+def test_what_a_child_prints_does_not_act_on_the_terminal() -> None:
+    """Escapes are shown, tabs are blanks."""
+    assert written([("comet", "a\x1b[2J\rb\x9b\u202ec\td")]) == "comet | a\\x1b[2J\\rb\\x9b\\u202ec    d\n"
 
 
 def test_a_reader_that_takes_nothing_costs_lines_not_time() -> None:
