@@ -40,6 +40,11 @@ def ref(shard: int, room: str, user: str, client_ref: str) -> str:
     return f"chat:{{{shard}}}:ref:{digest.hexdigest()}"
 
 
+def push(push_id: str) -> str:
+    """Return the key that keeps a digest of what a push or broadcast holds."""
+    return f"chat:push:{push_id}"
+
+
 @lru_cache(maxsize=1024)
 def outbox(shard: int) -> str:
     """Return the key of a shard's outbox."""

@@ -47,7 +47,7 @@ class Api:
     async def send(self, request: web.Request) -> web.Response:
         """POST /logic/send."""
         send = models.Send.model_validate_json(await request.read())
-        ref = self._ref_of(send.ref, request)
+        ref = _given_ref(send.ref, request) or self._refs.new()
         log.info("Received POST /logic/send", room=send.room_id, messages=len(send.messages))
         try:
             appended = await self._service.send(send, ref)
@@ -79,9 +79,10 @@ class Api:
     async def push(self, request: web.Request) -> web.Response:
         """POST /logic/push."""
         push = models.Push.model_validate_json(await request.read())
-        ref = self._ref_of(push.ref, request)
+        given = _given_ref(push.ref, request)
+        ref = given or self._refs.new()
         try:
-            push_id = await self._service.push(push, ref)
+            push_id = await self._service.push(push, ref, given=given is not None)
         except ChatError as e:
             return answers.refusal(e, ref)
         return answers.ok(replies.Pushed(id=push_id))
@@ -89,19 +90,13 @@ class Api:
     async def broadcast(self, request: web.Request) -> web.Response:
         """POST /logic/broadcast."""
         broadcast = models.Broadcast.model_validate_json(await request.read())
-        ref = self._ref_of(broadcast.ref, request)
+        given = _given_ref(broadcast.ref, request)
+        ref = given or self._refs.new()
         try:
-            push_id = await self._service.broadcast(broadcast, ref)
+            push_id = await self._service.broadcast(broadcast, ref, given=given is not None)
         except ChatError as e:
             return answers.refusal(e, ref)
         return answers.ok(replies.Pushed(id=push_id))
-
-    def _ref_of(self, given: str | None, request: web.Request) -> str:
-        """The body's ref goes before the header's; without either one is made, and told in case of a fault."""
-        if given is not None:
-            return given
-        header = request.headers.get(KEY_HEADER)
-        return self._refs.new() if header is None else ids.ref(header, KEY_HEADER)
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
@@ -179,6 +174,14 @@ def _context(sends: Sequence[models.Send | BadRequest]) -> dict[str, Any]:
     if len(sends) == 1 and isinstance(send := sends[0], models.Send):
         return {"room": send.room_id, "id": send.messages[0].id, "seq": send.messages[0].seq}
     return {"sends": len(sends)}
+
+
+def _given_ref(body_ref: str | None, request: web.Request) -> str | None:
+    """Return the body's ref, or else the header's. Without either one is made, and told in case of a fault."""
+    if body_ref is not None:
+        return body_ref
+    header = request.headers.get(KEY_HEADER)
+    return None if header is None else ids.ref(header, KEY_HEADER)
 
 
 def _room(request: web.Request) -> str:

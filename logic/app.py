@@ -23,6 +23,7 @@ from logic.config import LogicSettings
 from logic.kafka import Kafka
 from logic.lookups import Lookups
 from logic.producer import Producer
+from logic.push_refs import PushRefs
 from logic.redis_watch import RedisWatch
 from logic.service import Service
 
@@ -53,7 +54,7 @@ async def serve(settings: LogicSettings, stop: lifecycle.StopRequest) -> None:
         producer = Producer(Kafka(settings, state), settings)
         watch = RedisWatch(redis, shards, settings, state)
         api = Api(
-            Service(store, producer, watch, settings),
+            Service(store, PushRefs(redis, watch, settings.ref_window_seconds), producer, watch, settings),
             Lookups(store, Registry(redis, shards)),
             settings,
             metadata.version(DISTRIBUTION),

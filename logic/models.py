@@ -59,7 +59,13 @@ _room = _plain(_later, _text(ids.ROOM_ID_CHARS, description=f"{_UNSEEN}, spaces 
 _sender = _plain(_later, _user_schema)
 _name = _plain(_later, _text(ids.USERNAME_CHARS, description="no control and invisible characters"))
 _user = _plain(ids.user_id, _user_schema)
-_ref = _plain(_or_none(ids.ref), _text(ids.REF_CHARS, description="idempotency key: the same one gets the first ids"))
+_ref = _plain(
+    _or_none(ids.ref),
+    _text(
+        ids.REF_CHARS,
+        description="idempotency key: the same one with the same contents gets the first ids, with others 422",
+    ),
+)
 _message_id = _plain(_or_none(ids.message_id), {"type": "string", "description": "such as 1635724800123-0"})
 _frame = _plain(
     _body,

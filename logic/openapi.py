@@ -12,6 +12,15 @@ from logic import examples, replies
 from logic.routes import ROUTES, TAGS, Parameter, Route
 
 _REF = "#/components/schemas/"
+_ABOUT = """Sends messages to rooms, pushes to users, and tells about rooms.
+
+Ids of rooms and users are in Unicode's form NFC and hold no control and no invisible characters. In a path they are
+percent-encoded. History under ids that earlier versions accepted stays readable.
+
+A `ref`, in the body or as `Idempotency-Key`, makes a request safe to repeat. It names one request: with other contents
+the answer is 422.
+
+Each answer that is not 200 has `code`, `message` and, where one is meant, `field`."""
 
 
 def document(version: str) -> dict[str, Any]:
@@ -24,7 +33,7 @@ def document(version: str) -> dict[str, Any]:
         "info": {
             "title": "ChatRoom Logic",
             "version": version,
-            "description": "Sends messages to rooms, pushes to users, and tells about rooms.",
+            "description": _ABOUT,
         },
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,

@@ -113,6 +113,11 @@ def text(body: str | dict[str, Any]) -> bytes:
     return body.encode() if isinstance(body, str) else orjson.dumps(body)
 
 
+def contents_of(push: Push | Broadcast) -> bytes:
+    """Return all of a push but its ref, as JSON that is the same for the same push."""
+    return orjson.dumps(push.model_dump(exclude={"ref"}), option=orjson.OPT_SORT_KEYS)
+
+
 def push_id_of(kind: str, ref: str) -> str:
     """Return the id that tells a push or broadcast from its repeats: the same for the same ref."""
     return uuid.uuid5(_NAMESPACE, f"{kind}:{ref}").hex

@@ -89,7 +89,7 @@ ROUTES = (
         reply=replies.Pushed,
         body=models.Push,
         parameters=(_REF,),
-        faults=BAD | LARGE | AWAY | ODD,
+        faults=BAD | REUSED | LARGE | AWAY | ODD,
     ),
     Route(
         "POST",
@@ -100,7 +100,7 @@ ROUTES = (
         reply=replies.Pushed,
         body=models.Broadcast,
         parameters=(_REF,),
-        faults=BAD | LARGE | AWAY | ODD,
+        faults=BAD | REUSED | LARGE | AWAY | ODD,
     ),
     Route(
         "GET",

@@ -26,6 +26,7 @@ from logic.models import Broadcast, Push, Send
 from logic.partition_queue import ProduceResult
 from logic.producer import Producer
 from logic.push_messages import ProducerRecord
+from logic.push_refs import PushRefs
 from logic.redis_watch import RedisWatch, ask
 
 
@@ -53,8 +54,11 @@ class _Group:
 class Service:
     """Everything that Logic does to messages."""
 
-    def __init__(self, store: Store, producer: Producer, redis: RedisWatch, settings: LogicSettings) -> None:
+    def __init__(
+        self, store: Store, push_refs: PushRefs, producer: Producer, redis: RedisWatch, settings: LogicSettings
+    ) -> None:
         self._store = store
+        self._push_refs = push_refs
         self._producer = producer
         self._redis = redis
         self._settings = settings
@@ -184,8 +188,11 @@ class Service:
 
     # -- pushes ------------------------------------------------------------------------------------------------------
 
-    async def push(self, push: Push, ref: str) -> str:
-        """Produce a push to users; return its id. Raises BadRequest, Overloaded or Unavailable."""
+    async def push(self, push: Push, ref: str, *, given: bool) -> str:
+        """Produce a push to users under a ref, its caller's or a new one; return its id.
+
+        Raises BadRequest, RefReused, Overloaded or Unavailable.
+        """
         if len(push.user_ids) > self._settings.max_users_per_push:
             most = self._settings.max_users_per_push
             raise BadRequest(f"userIds must hold at most {most} user ids", field="userIds")
@@ -193,15 +200,20 @@ class Service:
         push_id = push_messages.push_id_of("push", ref)
         producer = self._producer
         records = push_messages.of_push(push, push_id, producer.partition_of, producer.most_bytes)
+        if given:
+            await self._push_refs.claim(push_id, push_messages.contents_of(push))
         await asyncio.gather(*(self._produce([record]) for record in records))
         PUSHES.labels("push").inc()
         return push_id
 
-    async def broadcast(self, broadcast: Broadcast, ref: str) -> str:
-        """Produce a push to everyone; return its id. Raises BadRequest, Overloaded or Unavailable."""
+    async def broadcast(self, broadcast: Broadcast, ref: str, *, given: bool) -> str:
+        """Produce a push to everyone under a ref, its caller's or a new one; return its id. Raises as `push` does."""
         self._producer.check()
         push_id = push_messages.push_id_of("broadcast", ref)
-        await self._produce([push_messages.of_broadcast(broadcast, push_id, self._producer.most_bytes)])
+        record = push_messages.of_broadcast(broadcast, push_id, self._producer.most_bytes)
+        if given:
+            await self._push_refs.claim(push_id, push_messages.contents_of(broadcast))
+        await self._produce([record])
         PUSHES.labels("broadcast").inc()
         return push_id
 

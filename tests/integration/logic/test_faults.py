@@ -200,7 +200,7 @@ async def test_with_redis_away_comets_sends_go_on_and_the_rest_is_503(
         mixed = {"sends": [comet_send("room", 2), backend_send("room", "x", ref="r")]}
         answer = await logic.post("/logic/send/batch", mixed)
         assert [one["status"] for one in answer.json["results"]] == ["success", "failed"]
-        assert (await logic.post("/logic/broadcast", {"body": "x"})).status == 200
+        assert (await logic.post("/logic/broadcast", {"body": "x", "ref": "b"})).status == 200
         await asyncio.to_thread(own_redis.start)
         await logic.ready()
         assert (await logic.post("/logic/send", backend_send("room", "x"))).status == 200

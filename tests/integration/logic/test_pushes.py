@@ -1,7 +1,12 @@
 """POST /logic/push and /logic/broadcast: frames for users and for everyone."""
 
 import json
+from typing import Any
 
+import pytest
+import redis.asyncio
+
+from logic import push_messages
 from logic.kafka import partition_of
 from logic.replies import Pushed
 from protos.job_pb2 import PushMsg
@@ -35,6 +40,37 @@ async def test_the_same_ref_makes_the_same_push(logic: Logic, records: Topic) ->
     one, two, three = await records.messages(3)
     assert one.id == two.id != three.id
     assert json.loads(one.msg) == body["body"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "others"),
+    [
+        ("push", {"userIds": ["a"], "body": "x"}, [{"userIds": ["b"], "body": "x"}, {"userIds": ["a"], "body": "y"}]),
+        ("broadcast", {"body": {"b": 1, "a": 2}}, [{"body": "x"}, {"body": {"b": 1, "a": 2}, "speed": 5}]),
+    ],
+)
+async def test_the_same_ref_with_other_contents_is_422(
+    logic: Logic, records: Topic, path: str, body: dict[str, Any], others: list[dict[str, Any]]
+) -> None:
+    """Nodes would drop it as a repeat. The same contents pass, whatever the order of a body's keys."""
+    url, headers = f"/logic/{path}", {"Idempotency-Key": "once"}
+    first = await logic.post(url, body, headers=headers)
+    for other in others:
+        answer = await logic.post(url, {**other, "ref": "once"})
+        assert (answer.status, answer.json["code"], answer.json["field"]) == (422, "bad_request", "ref")
+    again = await logic.post(url, dict(reversed(body.items())), headers=headers)
+    assert (again.status, again.json) == (200, first.json)
+    assert (await logic.post(url, {**body, "ref": "other"})).status == 200
+    assert {one.msg for one in await records.messages(3)} == {push_messages.text(body["body"])}
+
+
+async def test_only_a_callers_ref_is_kept_and_not_for_ever(logic: Logic, redis_url: str) -> None:
+    """As long as the ref of a send."""
+    for ref in ({}, {"ref": "mine"}):
+        await logic.post("/logic/push", {"userIds": ["a"], "body": "x", **ref})
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        [key] = await client.keys("chat:push:*")
+        assert 290 < await client.ttl(key) <= 300
 
 
 async def test_broadcasts_keep_their_order_and_carry_the_speed(logic: Logic, records: Topic) -> None:

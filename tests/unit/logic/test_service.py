@@ -13,6 +13,7 @@ from logic.models import Send
 from logic.partition_queue import ProduceResult
 from logic.producer import Producer
 from logic.push_messages import ProducerRecord
+from logic.push_refs import PushRefs
 from logic.redis_watch import RedisWatch
 from logic.service import Service
 
@@ -44,7 +45,13 @@ class FakeProducer:
 
 def _service(producer: FakeProducer) -> Service:
     nobody = cast("Any", None)
-    return Service(cast("Store", nobody), cast("Producer", producer), cast("RedisWatch", nobody), LogicSettings())
+    return Service(
+        cast("Store", nobody),
+        cast("PushRefs", nobody),
+        cast("Producer", producer),
+        cast("RedisWatch", nobody),
+        LogicSettings(),
+    )
 
 
 def _send(room: str, seq: int, content: str = "x", count: int = 1) -> Send:
