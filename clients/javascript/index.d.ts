@@ -22,10 +22,13 @@ export interface Ack {
   readonly timestamp: number;
 }
 
-/** The end of a room's log at the time of the join, and the number of users online. */
+/** A joined room, and the number of users online. */
 export interface Joined {
   readonly room: string;
+  /** The position behind the last message taken. */
   readonly position: Position;
+  /** The end of the room's log at the latest join. The messages between `position` and `tail` follow as events. */
+  readonly tail: Position;
   readonly online: number;
 }
 
@@ -42,7 +45,7 @@ export interface Message {
   /** Milliseconds since 1970 by the server's clock. */
   readonly timestamp: number;
   readonly user: User;
-  /** The message is older than the join: it comes from the history. */
+  /** The message is older than the client's first join of the room: it belongs to the history. */
   readonly recent: boolean;
 }
 

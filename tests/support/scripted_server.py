@@ -54,9 +54,15 @@ class Peer:
         return asked
 
     async def joined(
-        self, room: str, seq: int = 0, epoch: int = 1, *messages: dict[str, Any], recovered: bool = True
+        self,
+        room: str,
+        seq: int = 0,
+        epoch: int = 1,
+        *messages: dict[str, Any],
+        recovered: bool = True,
+        tail: dict[str, int] | None = None,
     ) -> None:
-        """Say that a room is joined."""
+        """Say that a room is joined. Without a `tail` the frame is that of an older server."""
         await self.say(
             "joined",
             roomId=room,
@@ -65,6 +71,7 @@ class Peer:
             recovered=recovered,
             messages=list(messages),
             onlineCount=1,
+            **({} if tail is None else {"tail": tail}),
         )
 
     async def deliver(self, *seqs: int, epoch: int = 1, room: str = "r") -> None:

@@ -21,6 +21,7 @@ from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer, run_aside
 from testbed.ports import free_port
 from testbed.program import bare_environ
+from testbed.redis_server import RedisServer
 from testbed.service import CometProgram
 from tests.support.commands import Following, chatroom
 
@@ -75,6 +76,24 @@ def test_tail_shows_each_message_once_over_a_restart(comet: CometProgram, guard:
         code, told, more = tail.interrupt()
     assert (code, more) == (130, [])
     assert told.startswith("connection lost (1006")
+
+
+def test_tail_counts_the_messages_of_all_epochs(own_redis: RedisServer, guard: Guard, tmp_path: Path) -> None:
+    """After Redis was restarted the room goes on in a new epoch, and `-n 2` still shows two messages, then new ones."""
+    with CometProgram(guard, tmp_path, own_redis.url) as comet:
+        at = ["--url", comet.url]
+        chatroom("send", ROOM, "-", "--name", "Bob", *at, typed="one\ntwo\nthree")
+        own_redis.kill()
+        own_redis.start()
+        chatroom("send", ROOM, "-", "--name", "Bob", *at, typed="four\nfive\nsix")
+        with (
+            Following(guard, "tail", ROOM, "-n", "2", *at) as two,
+            Following(guard, "tail", ROOM, "-n", "5", *at) as five,
+        ):
+            assert said(two.lines(2)) == ["Bob: five", "Bob: six"]
+            assert said(five.lines(5)) == ["Bob: two", "Bob: three", "Bob: four", "Bob: five", "Bob: six"]
+            chatroom("send", ROOM, "new", "--name", "Bob", *at)
+            assert [said(one.lines(1)) for one in (two, five)] == [["Bob: new"]] * 2
 
 
 def test_a_position_that_never_was_is_told_as_a_hole(comet: CometProgram, guard: Guard) -> None:
