@@ -149,6 +149,10 @@ class Run:
         else:
             await self._peer.close(code)
 
+    async def _refuse_handshakes(self, status: int | None, _step: Step) -> None:
+        """Answer each handshake with this HTTP status from now on; null accepts them again."""
+        self._server.refusal = status
+
     async def _freeze(self, _true: bool, _step: Step) -> None:
         """Hear nothing any more: neither the client's frames nor its pings."""
         self._peer.connection.transport.pause_reading()
