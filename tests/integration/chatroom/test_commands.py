@@ -126,6 +126,15 @@ def test_a_server_that_is_away_is_one_line(command: list[str]) -> None:
     assert "start it with `chatroom up`, or name another with --url" in done.stderr
 
 
+@pytest.mark.parametrize("command", [["send", ROOM, "hi"], ["tail", ROOM]])
+def test_a_server_that_is_no_chat_is_one_line(comet: CometProgram, command: list[str]) -> None:
+    """The metrics' port answers, with a status that is named."""
+    done = chatroom(*command, "--url", f"ws://127.0.0.1:{comet.health_port}/nothing", check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "refused the WebSocket handshake with HTTP status 404" in done.stderr
+    assert "check --url" in done.stderr
+
+
 def test_a_reader_that_leaves_ends_tail(comet: CometProgram) -> None:
     """As `| head -1` does, though nothing more is said in the room: exit code 0 and not a word."""
     chatroom("send", ROOM, "-", "--name", "Bob", "--url", comet.url, typed="one\ntwo")
