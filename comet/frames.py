@@ -206,10 +206,11 @@ def server_messages(room_json: bytes, epoch: int, messages: bytes) -> bytes:
     )
 
 
-def hello_room(room_json: bytes, position: Position, messages: bytes, *, more: bool) -> bytes:
-    """Return one room of a hello."""
+def hello_room(room_json: bytes, position: Position, messages: bytes, *, tail: Position, more: bool) -> bytes:
+    """Return one room of a hello. Messages up to `tail` that are not in it follow as serverMessages."""
     head = b'{"id":%b,"name":%b,"epoch":%d,"seq":%d,' % (room_json, room_json, position.epoch, position.seq)
-    return head + b'"messages":[%b],"hasMoreMessages":%b}' % (messages, b"true" if more else b"false")
+    flag = b"true" if more else b"false"
+    return head + b'"tail":%b,"messages":[%b],"hasMoreMessages":%b}' % (_position(tail), messages, flag)
 
 
 def hello(me: bytes, node: str, rooms: list[bytes]) -> bytes:
@@ -217,12 +218,14 @@ def hello(me: bytes, node: str, rooms: list[bytes]) -> bytes:
     return b'{"type":"hello","payload":{"me":%b,"node":"%b","rooms":[%b]}}' % (me, node.encode(), b",".join(rooms))
 
 
-def joined(room_json: bytes, position: Position, messages: bytes, online: int, *, recovered: bool) -> bytes:
-    """Return the joined frame's text."""
-    return (
-        b'{"type":"joined","payload":{"roomId":%b,"epoch":%d,"seq":%d,"recovered":%b,"messages":[%b],"onlineCount":%d}}'
-        % (room_json, position.epoch, position.seq, b"true" if recovered else b"false", messages, online)
-    )
+def joined(  # noqa: PLR0913 - one for each field
+    room_json: bytes, position: Position, messages: bytes, online: int, *, tail: Position, recovered: bool
+) -> bytes:
+    """Return the joined frame's text. Messages up to `tail` that are not in it follow as serverMessages."""
+    flag = b"true" if recovered else b"false"
+    head = b'{"roomId":%b,"epoch":%d,"seq":%d,"tail":%b,' % (room_json, position.epoch, position.seq, _position(tail))
+    rest = b'"recovered":%b,"messages":[%b],"onlineCount":%d}' % (flag, messages, online)
+    return b'{"type":"joined","payload":%b%b}' % (head, rest)
 
 
 def room_history(room_json: bytes, epoch: int, messages: bytes, *, more: bool) -> bytes:
@@ -240,6 +243,10 @@ def presence(room_json: bytes, online: int, users: list[tuple[str, str]]) -> byt
     """Return the presence frame's text."""
     listed = orjson.dumps([{"id": user_id, "username": username} for user_id, username in users])
     return b'{"type":"presence","payload":{"roomId":%b,"onlineCount":%d,"users":%b}}' % (room_json, online, listed)
+
+
+def _position(position: Position) -> bytes:
+    return b'{"epoch":%d,"seq":%d}' % (position.epoch, position.seq)
 
 
 def _frame(kind: str, payload: dict[str, Any]) -> bytes:

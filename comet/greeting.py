@@ -122,7 +122,8 @@ class Greeting:
 def _shown(room: Room, found: tuple[Read, bool] | None, count: int) -> bytes:
     """Return a joined room's part of a hello: its newest messages of the epoch that it names, if they were read."""
     if found is None:
-        return frames.hello_room(room.id_json, room.position, b"", more=room.last > 0)
+        return frames.hello_room(room.id_json, room.position, b"", tail=room.position, more=room.last > 0)
     read, more = found
     shown = [entry for entry in read.entries if entry.epoch == room.epoch and entry.seq <= room.last and count]
-    return frames.hello_room(room.id_json, room.position, Read(read.log, shown).messages, more=more)
+    messages = Read(read.log, shown).messages
+    return frames.hello_room(room.id_json, room.position, messages, tail=room.position, more=more)

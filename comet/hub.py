@@ -254,7 +254,8 @@ class Hub:
         log.warning("A hole can't be filled", room=room.id, last=room.last, epoch=room.epoch, goes_on_at=begin)
         metrics.TOLD_HOLES.inc()
         shown = bursts[0].messages if bursts else b""
-        room.push_raw(frames.joined(room.id_json, position, shown, len(room.users), recovered=False))
+        tail = read.log.position
+        room.push_raw(frames.joined(room.id_json, position, shown, len(room.users), tail=tail, recovered=False))
         room.start(position, bursts)
         _count_released(room)
         self._outbound.schedule(room)

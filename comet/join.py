@@ -8,6 +8,9 @@ A frame never mixes epochs: the messages of a `joined`, or of a room in a hello,
 end at its seq; what follows them, of later epochs too, comes as serverMessages. Where `recovered` is false only the
 newest of the present epoch are shown, for a position that is told never runs backwards.
 
+Both frames also name the `tail`: the position of the room at the join, perhaps of a later epoch. Messages up to it are
+older than the join, in whichever frame they come.
+
 Once a `joined` is out the client takes itself to be in the room, so from then on Redis is asked until it answers.
 """
 
@@ -78,7 +81,7 @@ class Join:
             (head, *rest), more = await self._newest(room)
             self._let_in(room)
             self._send(room, rest)
-            return frames.hello_room(room.id_json, head.end, head.messages, more=more)
+            return frames.hello_room(room.id_json, head.end, head.messages, tail=room.position, more=more)
         finally:
             self._hub.exit(room)
 
@@ -179,7 +182,8 @@ class Join:
     def _send_joined(self, room: Room, pieces: list[Piece], online: int, *, recovered: bool) -> None:
         self._begun = True
         head, *rest = pieces
-        self._session.send(frames.joined(room.id_json, head.end, head.messages, online, recovered=recovered))
+        tail = max(room.position, pieces[-1].end)  # Redis may be ahead of the room during a recovery
+        self._session.send(frames.joined(room.id_json, head.end, head.messages, online, tail=tail, recovered=recovered))
         self._send(room, rest)
 
     def _send(self, room: Room, pieces: Iterable[Piece]) -> None:

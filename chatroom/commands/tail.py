@@ -54,7 +54,7 @@ async def _tail(  # noqa: PLR0913 - the command's options
     async with entered(chat := new_client(url, token=token), url) as events:
         try:
             joined = await chat.join(room, since)
-            older = [] if since else await _history(chat, room, count, joined.position)
+            older = [] if since else await _history(chat, room, count, joined.tail)
         except ChatError as e:
             raise Fault(f"can't follow {room}: {e.message}") from None
         for message in older:

@@ -22,10 +22,13 @@ export interface Ack {
   readonly timestamp: number;
 }
 
-/** The end of a room's log at the time of the join, and the number of users online. */
+/** A joined room, and the number of users online. */
 export interface Joined {
   readonly room: string;
+  /** The position behind the last message taken. */
   readonly position: Position;
+  /** The end of the room's log at the latest join. The messages between `position` and `tail` follow as events. */
+  readonly tail: Position;
   readonly online: number;
 }
 
@@ -42,7 +45,7 @@ export interface Message {
   /** Milliseconds since 1970 by the server's clock. */
   readonly timestamp: number;
   readonly user: User;
-  /** The message is older than the join: it comes from the history. */
+  /** The message is older than the client's first join of the room: it belongs to the history. */
   readonly recent: boolean;
 }
 
@@ -120,7 +123,10 @@ export class ChatError extends Error {
   readonly code: string;
 }
 
-/** The connection is closed for good. `code` is the WebSocket close code, 1000 after `close()`. */
+/**
+ * The connection is closed for good. `code` is the WebSocket close code, 1000 after `close()`. Where the WebSocket class
+ * tells the HTTP status of a refused handshake, as the package ws does, it is that status for a first handshake.
+ */
 export class Disconnected extends Error {
   constructor(code: number, reason: string);
   readonly code: number;
@@ -140,7 +146,8 @@ export class ChatClient {
 
   /**
    * Connect and join the first rooms. Wait for a server that is unreachable. Rejects with Disconnected when the server
-   * refuses this client, and with the errors of `join`. The client is closed then.
+   * refuses this client, or refuses the handshake with a status other than 408, 429, 500, 502, 503 and 504 (browsers hide
+   * the status, so there the client retries). Rejects also with the errors of `join`. The client is closed then.
    */
   connect(): Promise<void>;
 

@@ -208,7 +208,7 @@ chat.on("system", ({ text }) => {
 
 // -- what becomes of the connection --
 
-chat.on("joined", ({ room: id, position, online }) => {
+chat.on("joined", ({ room: id, tail, online }) => {
   const room = rooms.get(id);
   if (!room) return;
   room.online = online;
@@ -216,7 +216,7 @@ chat.on("joined", ({ room: id, position, online }) => {
     known.add(id);
     if (room === open) chat.watch(id);
     const read = remembered().read?.[id];
-    if (read && room !== open) room.unread = Math.max(0, position.seq - read.seq);
+    if (read && room !== open) room.unread = Math.max(0, tail.seq - read.seq);
   }
   if (room === open) seen(room);
   soon();

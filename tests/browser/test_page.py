@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Browser, WebSocketRoute, expect
 
 from chatroom_client import ChatClient
+from testbed.redis_server import RedisServer
 from testbed.service import CometProgram
 from tests.browser.conftest import OpenWindow, Shoot
 from tests.browser.window import Window
@@ -92,6 +93,29 @@ async def test_rooms_are_joined_counted_and_left(comet: CometProgram, open_windo
     await alice.connected()
     await expect(alice.room("cellar")).to_be_visible()
     await expect(alice.room("cellar-attic")).to_have_count(0)
+
+
+async def test_history_of_a_later_epoch_is_not_unread(
+    make_comet: CometMaker, own_redis: RedisServer, open_window: OpenWindow
+) -> None:
+    """Redis was restarted between the messages of a room that is not open; only messages that come later count."""
+    comet = await asyncio.to_thread(make_comet, own_redis.url)
+    async with ChatClient(comet.url, name="Bob", uid="bob", rooms=["attic"]) as bob:
+        await bob.send("attic", "before")
+        await asyncio.to_thread(own_redis.kill)
+        await asyncio.to_thread(own_redis.start)
+        await bob.send("attic", "after")
+        alice = await open_window(comet, "Alice", "attic")
+        await expect(alice.messages).to_have_text(["before", "after"])
+        await alice.join("den")
+        await expect(alice.page).to_have_title("#den · ChatRoom")
+        await alice.page.reload()
+        await alice.connected()
+        await bob.send("attic", "new")
+        await expect(alice.room("attic")).to_contain_text("1 unread")
+        await alice.page.reload()
+        await alice.connected()
+        await expect(alice.room("attic")).to_contain_text("1 unread")
 
 
 async def test_the_page_survives_the_servers_death(

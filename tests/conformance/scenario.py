@@ -118,7 +118,7 @@ class Run:
         room = self._heard.get("roomId", "r")
         messages = [message(seq) for seq in how.get("messages", [])]
         seq, epoch, recovered = how.get("seq", 0), how.get("epoch", 1), how.get("recovered", True)
-        await self._peer.joined(room, seq, epoch, *messages, recovered=recovered)
+        await self._peer.joined(room, seq, epoch, *messages, recovered=recovered, tail=how.get("tail"))
 
     async def _deliver(self, seqs: list[int], step: Step) -> None:
         await self._peer.deliver(*seqs, epoch=step.get("epoch", 1), room=step.get("room", "r"))
@@ -148,6 +148,10 @@ class Run:
             self._peer.cut()
         else:
             await self._peer.close(code)
+
+    async def _refuse_handshakes(self, status: int | None, _step: Step) -> None:
+        """Answer each handshake with this HTTP status from now on; null accepts them again."""
+        self._server.refusal = status
 
     async def _freeze(self, _true: bool, _step: Step) -> None:
         """Hear nothing any more: neither the client's frames nor its pings."""

@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -27,11 +27,11 @@ class PythonSubject:
         self.chat: chatroom_client.ChatClient | None = None
         self._events: Any = None
 
-    async def enter(self, url: str, options: dict[str, Any]) -> None:
-        """Enter its context."""
+    def enter(self, url: str, options: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        """Make it, and enter its context."""
         self.chat = chatroom_client.ChatClient(url, **dict(_option(*one) for one in options.items()))
         self._events = aiter(self.chat)
-        await self._answered(self.chat.__aenter__())
+        return self._answered(self.chat.__aenter__())
 
     async def ask(self, what: str, **how: Any) -> Any:
         """Call the method of that name."""

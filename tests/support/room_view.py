@@ -49,6 +49,7 @@ class RoomView:
 
     def _take_joined(self, payload: FrameOf) -> None:
         told = Position(payload["epoch"], payload["seq"])
+        assert Position(**payload["tail"]) >= told, f"the tail lies before the position: {payload}"
         begin = payload["messages"][0]["seq"] if payload["messages"] else payload["seq"] + 1
         assert self.asked or (self.inside and not payload["recovered"]), f"nobody asked: {payload}"
         if self.position is None:

@@ -4,9 +4,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
 
 TIMEOUT_S = 10.0
 ME = {"id": "u1", "username": "Alice"}
@@ -54,9 +56,15 @@ class Peer:
         return asked
 
     async def joined(
-        self, room: str, seq: int = 0, epoch: int = 1, *messages: dict[str, Any], recovered: bool = True
+        self,
+        room: str,
+        seq: int = 0,
+        epoch: int = 1,
+        *messages: dict[str, Any],
+        recovered: bool = True,
+        tail: dict[str, int] | None = None,
     ) -> None:
-        """Say that a room is joined."""
+        """Say that a room is joined. Without a `tail` the frame is that of an older server."""
         await self.say(
             "joined",
             roomId=room,
@@ -65,6 +73,7 @@ class Peer:
             recovered=recovered,
             messages=list(messages),
             onlineCount=1,
+            **({} if tail is None else {"tail": tail}),
         )
 
     async def deliver(self, *seqs: int, epoch: int = 1, room: str = "r") -> None:
@@ -111,6 +120,7 @@ class ScriptedServer:
         self.came: asyncio.Queue[Peer] = asyncio.Queue()
         self.total = 0
         self.url = ""
+        self.refusal: int | None = None  # the HTTP status that answers each handshake
 
     async def accept(self, *, greet: bool = True) -> Peer:
         """Wait for the next connection, and greet it."""
@@ -119,6 +129,14 @@ class ScriptedServer:
         if greet:
             await peer.hello()
         return peer
+
+    def refuse(self, connection: ServerConnection, _request: Request) -> Response | None:
+        """Refuse a handshake, where a test says so, as a proxy does during a rollout."""
+        if self.refusal is None:
+            return None
+        response = connection.respond(HTTPStatus(self.refusal), "refused as scripted\n")
+        response.headers["Location"] = "https://127.0.0.1/elsewhere"  # where a redirect leads: to no WebSocket
+        return response
 
     async def serve(self, connection: ServerConnection) -> None:
         """Hand a connection to the test and keep it until it is closed."""
@@ -138,6 +156,6 @@ def port_of(server: Server) -> int:
 async def scripted_server() -> AsyncIterator[ScriptedServer]:
     """Run one while inside."""
     scripted = ScriptedServer()
-    async with serve(scripted.serve, "127.0.0.1", 0, close_timeout=1) as server:
+    async with serve(scripted.serve, "127.0.0.1", 0, close_timeout=1, process_request=scripted.refuse) as server:
         scripted.url = f"ws://127.0.0.1:{port_of(server)}/"
         yield scripted

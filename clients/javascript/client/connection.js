@@ -1,6 +1,11 @@
 /**
  * The client's connection. Of the chat's protocol this module knows the hello and the ping only.
  *
+ * An HTTP status instead of a handshake comes from a proxy, because Comet refuses a client with a close code. A client
+ * that was greeted before retries, whatever the status: during a rollout a proxy may send any. A client that was never
+ * greeted probably has a wrong URL, so it ends once it has tried each URL. Only the package ws tells the status. In
+ * browsers a refusal looks like an unreachable server, so the client retries.
+ *
  * @import { Socket } from "../index.js"
  * @import { Backoff } from "./backoff.js"
  */
@@ -10,6 +15,8 @@ import { parse } from "./frames.js";
 export const ABNORMAL = 1006;
 /** Close codes after which the client stays away: policy, frame too big, rate limited too long, replaced or kicked. */
 const FINAL_CODES = new Set([1008, 1009, 4002, 4003]);
+/** HTTP statuses that tell of an unreachable or busy server. A client retries after them also before its first hello. */
+const UNREACHABLE_STATUSES = new Set([408, 429, 500, 502, 503, 504]);
 const STEADY_MS = 5000; // after a connection of this length, the waits start at the shortest again
 
 /**
@@ -23,6 +30,7 @@ export class Connection {
   #turn = 0;
   #began = 0;
   #heard = true;
+  #greeted = false; // at least once
   /** @type {any} */
   #opening;
   /** @type {any} */
@@ -89,12 +97,27 @@ export class Connection {
     this.#waiting = undefined;
     this.#began = Date.now();
     this.#owner.opening();
-    const socket = new this.#options.WebSocket(this.#urls[this.#turn++ % this.#urls.length]);
+    const url = this.#urls[this.#turn++ % this.#urls.length];
+    const socket = new this.#options.WebSocket(url);
+    let status = 0;
     this.#socket = socket;
     this.#opening = setTimeout(() => this.lose(ABNORMAL, "no hello in time"), this.#options.openTimeoutMs);
     socket.onmessage = ({ data: text }) => this.#socket === socket && this.#received(text);
-    socket.onclose = ({ code, reason }) => this.#socket === socket && this.lose(code, reason);
-    socket.onerror = () => {}; // a `close` with the same content follows
+    socket.onerror = (event) => { status = statusOf(event); }; // a `close` follows
+    socket.onclose = ({ code, reason }) => {
+      if (this.#socket !== socket) return;
+      if (status) this.#refused(url, status);
+      else this.lose(code, reason);
+    };
+  }
+
+  /** Handle a refused handshake. @param {string} url @param {number} status */
+  #refused(url, status) {
+    const address = url.split("?", 1)[0]; // the query may hold a token
+    const reason = `${address} refused the WebSocket handshake with HTTP status ${status}`;
+    const retry = this.#greeted || this.#turn < this.#urls.length || UNREACHABLE_STATUSES.has(status);
+    if (retry) this.lose(ABNORMAL, reason);
+    else this.#owner.ended(status, reason);
   }
 
   /** @param {string} text */
@@ -107,7 +130,7 @@ export class Connection {
     const frame = parse(text);
     if (frame?.type !== "hello") return;
     clearTimeout(this.#opening);
-    this.isOpen = true;
+    this.isOpen = this.#greeted = true;
     this.#pinging = setInterval(() => this.#ping(), this.#options.pingMs);
     this.#owner.opened(frame.payload);
   }
@@ -130,4 +153,9 @@ export class Connection {
     this.#heard = true;
     socket?.close();
   }
+}
+
+/** Return the HTTP status of a refused handshake from an `error` event of the package ws, otherwise 0. @param {any} event */
+function statusOf({ message }) {
+  return Number(/^Unexpected server response: (\d{3})$/.exec(message)?.[1] ?? 0);
 }

@@ -1,7 +1,7 @@
 /**
  * Reads and checks the server's frames. Pure.
  *
- * @import { Message, User } from "../index.js"
+ * @import { Message, Position, User } from "../index.js"
  */
 
 /**
@@ -45,6 +45,12 @@ export function messagesOf({ roomId: room, epoch = 0, messages }, recent = false
     const { seq = 0, id = "", content, timestamp = 0 } = one;
     return { type: "message", room, epoch, seq, id, content, timestamp, user: userOf(one.user), recent };
   });
+}
+
+/** Return the end of the room's log that a `joined` names. An older server names none. @param {any} joined @returns {Position} */
+export function tailOf({ epoch, seq, tail = { epoch, seq } }) {
+  if (!isObject(tail) || typeof tail.epoch !== "number" || typeof tail.seq !== "number") throw new NotUnderstood();
+  return { epoch: tail.epoch, seq: tail.seq };
 }
 
 /** @param {any} user @returns {User} */

@@ -10,7 +10,7 @@
  */
 
 import { ChatError } from "./errors.js";
-import { messagesOf } from "./frames.js";
+import { messagesOf, tailOf } from "./frames.js";
 import { Leaves } from "./leaves.js";
 import { promised } from "./promised.js";
 import { newRef } from "./refs.js";
@@ -150,7 +150,7 @@ export class Rooms {
       if (!this.#leaves.has(room)) this.#leaves.ask(room); // joined by a message that its sender no longer waits for
       return;
     }
-    view.onJoined(payload, messagesOf(payload)).forEach((one) => this.#emit(one));
+    view.onJoined(payload, tailOf(payload), messagesOf(payload)).forEach((one) => this.#emit(one));
     if (!view.live) {
       this.#pause.begin();
       return;

@@ -95,7 +95,7 @@ class ChatClient:
     async def __aenter__(self) -> Self:
         """Connect and join the first rooms. Retries while the server is away, so put a timeout around it.
 
-        Raises Disconnected when the server does not accept this client, and as `join` does.
+        Raises Disconnected when the server does not accept this client or refuses the handshake, and as `join` does.
         """
         self._running = asyncio.create_task(self._run(), name="chat-client")
         try:

@@ -1,7 +1,11 @@
 """The client's connection to the server: opened, kept alive, and opened again after each loss.
 
 Each attempt uses the next URL. A jittered backoff separates two attempts. Pings find a connection that died without
-being closed. The connection ends for good when the server does not accept this client or its owner cancels `run`.
+being closed. The connection ends for good on a final close code, or when its owner cancels `run`.
+
+An HTTP status instead of a handshake comes from a proxy, because Comet refuses a client with a close code. A client
+that was greeted before retries, whatever the status: during a rollout a proxy may send any. A client that was never
+greeted probably has a wrong URL, so it ends once it has tried each URL.
 
 Of the protocol this module knows only the URL and the `hello` frame.
 """
@@ -15,7 +19,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus, WebSocketException
 
 from chatroom_client import frames
 from chatroom_client.backoff import Backoff
@@ -25,8 +29,8 @@ ABNORMAL: Final = 1006
 STABLE_S: Final = 5.0  # a connection that lasted longer resets the backoff
 CLOSE_S: Final = 1.0  # for the closing handshake
 MAX_FRAME_BYTES: Final = 16 * 2**20  # of a frame from the server; a recovery's page is the largest
-# HTTP statuses of a refused handshake after which an attempt may succeed (those of `websockets`, and 408 and 429).
-RETRIABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+# HTTP statuses that tell of an unreachable or busy server. A client retries after them also before its first hello.
+UNREACHABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 Trace: TypeAlias = Callable[[Literal["in", "out"], str], None]
 
@@ -60,6 +64,7 @@ class Connection:
     def __init__(self, urls: Sequence[str], listener: Listener, options: ConnectionOptions, backoff: Backoff) -> None:
         self.hellos = 0  # connections that the server greeted
         self._urls = itertools.cycle(urls)
+        self._untried = len(urls)  # URLs without an attempt yet
         self._listener = listener
         self._options = options
         self._backoff = backoff
@@ -99,6 +104,7 @@ class Connection:
     async def _connect(self, url: str) -> tuple[int, str]:
         """Open a connection, serve it until its end, and return its close code and reason."""
         options = self._options
+        self._untried = max(0, self._untried - 1)
         try:
             async with connect(
                 url,
@@ -111,17 +117,24 @@ class Connection:
                 compression=None,
             ) as self._socket:
                 return await self._serve(self._socket)
-        except InvalidStatus as e:
-            status = e.response.status_code
-            if status not in RETRIABLE_STATUSES:
-                raise Disconnected(status, str(e)) from None
-            return ABNORMAL, str(e)
         except ConnectionClosed as e:
             return _close_code(e)
-        except (OSError, TimeoutError, WebSocketException) as e:
+        except (OSError, ValueError, WebSocketException) as e:
+            if (status := _status_of(e)) is not None:
+                return self._refused(url, status)
+            if isinstance(e, ValueError):
+                raise
             return ABNORMAL, str(e) or ("no answer in time" if isinstance(e, TimeoutError) else type(e).__name__)
         finally:
             self._socket = self._outgoing = None
+
+    def _refused(self, url: str, status: int) -> tuple[int, str]:
+        """Return how the attempt ended. Raises Disconnected where further attempts make no sense."""
+        address = urlunsplit(urlsplit(url)._replace(query=""))  # the query may hold a token
+        reason = f"{address} refused the WebSocket handshake with HTTP status {status}"
+        if not self.hellos and not self._untried and status not in UNREACHABLE_STATUSES:
+            raise Disconnected(status, reason) from None
+        return ABNORMAL, reason
 
     async def _serve(self, socket: ClientConnection) -> tuple[int, str]:
         """Read and write frames until the connection is lost. Return its close code and reason."""
@@ -177,6 +190,12 @@ def with_query(url: str, uid: str | None, name: str | None) -> str:
     query = dict(parse_qsl(parts.query)) | {"rooms": ""}
     query |= {key: value for key, value in (("uid", uid), ("name", name)) if value is not None}
     return urlunsplit(parts._replace(path=parts.path or "/", query=urlencode(query)))
+
+
+def _status_of(fault: Exception) -> int | None:
+    """Return the HTTP status of a refused handshake. That of a redirect which can't be followed is in the context."""
+    refusals = (one for one in (fault, fault.__context__) if isinstance(one, InvalidStatus | InvalidProxyStatus))
+    return next((one.response.status_code for one in refusals), None)
 
 
 def _close_code(lost: ConnectionClosed) -> tuple[int, str]:

@@ -78,8 +78,8 @@ class Internal(ChatError):
 class Disconnected(Exception):
     """The client has ended: the server does not accept it any more, or its owner closed it.
 
-    `code` is the WebSocket close code (1000 when the owner closed the client) or the HTTP status of a refused
-    handshake.
+    `code` is the WebSocket close code (1000 when the owner closed the client) or the HTTP status with which the first
+    handshake was refused.
     """
 
     def __init__(self, code: int, reason: str) -> None:

@@ -58,8 +58,8 @@ class FollowedRooms:
         if one is None:
             one = self._rooms[room] = FollowedRoom(room, since)
         one.leaving = False
-        if one.live and one.position is not None:
-            return Joined(room, one.position, one.online)
+        if (answer := one.joined) is not None:
+            return answer
         joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
         self._joining.setdefault(room, []).append(joined)
         if not self._pause.is_on:
@@ -140,10 +140,10 @@ class FollowedRooms:
                 self._leaves.leave_in_background(name)
             return
         self._put(room.on_joined(payload))
-        if not room.live or room.position is None:
+        if (answer := room.joined) is None:
             self._join_later(room)
             return
-        self._answer_joins(name, Joined(name, room.position, room.online))
+        self._answer_joins(name, answer)
         if room.watched:
             self._connection.send("requestPresence", {"roomId": name, "watch": True})
 

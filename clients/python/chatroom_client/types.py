@@ -27,9 +27,9 @@ class Position:
 class Message:
     """A message of a room. Each message comes once, in the order of `seq`, and a Hole reports each gap.
 
-    `recent` messages are older than the join and were sent along with it. `timestamp` is in ms since the Unix epoch,
-    by the server's clock. A message that another system pushed into the room is not part of its log: `seq` and `epoch`
-    are 0.
+    `recent` messages are older than the client's first join of the room, so they are history. `timestamp` is in ms
+    since the Unix epoch, by the server's clock. A message that another system pushed into the room is not part of its
+    log: `seq` and `epoch` are 0.
     """
 
     room: str
@@ -56,11 +56,16 @@ class Ack:
 
 @dataclass(slots=True, frozen=True)
 class Joined:
-    """A joined room: the end of its log, and the number of users online."""
+    """A joined room, and the number of users online.
+
+    `position` is behind the last message taken. `tail` is the end of the room's log at the latest join. The messages
+    between the two follow as events.
+    """
 
     room: str
     position: Position
     online: int
+    tail: Position
 
 
 @dataclass(slots=True, frozen=True)

@@ -16,6 +16,7 @@ from chatroom.terminal.app import ChatApp
 from chatroom.terminal.room_log import DraftState
 from chatroom.up.guard import Guard
 from chatroom_client import ChatClient, Message
+from testbed.redis_server import RedisServer
 from testbed.service import CometProgram
 from tests.conftest import StackMaker
 from tests.support.eventually import eventually
@@ -136,6 +137,22 @@ async def test_history_is_scrolled_to_its_beginning_and_reading_is_not_disturbed
             while "▎ new" not in alice.screen():
                 await alice.press("pagedown")
             await soon(lambda: alice.app.transcript.border_subtitle == "")
+
+
+async def test_history_of_a_later_epoch_is_not_unread(own_redis: RedisServer, guard: Guard, tmp_path: Path) -> None:
+    """Redis was restarted between the messages of a room that is not shown; only a message that comes later counts."""
+    with CometProgram(guard, tmp_path, own_redis.url) as comet:
+        async with ChatClient(comet.url, name="Bob", uid="bob", rooms=["lobby"]) as bob:
+            await bob.send("lobby", "before")
+            await asyncio.to_thread(own_redis.kill)
+            await asyncio.to_thread(own_redis.start)
+            await bob.send("lobby", "after")
+            async with window(comet.url, "Alice", ROOM, "lobby") as alice:
+                await soon(lambda: alice.said("lobby") == ["before", "after"])
+                assert alice.app.logs["lobby"].unread == 0
+                await bob.send("lobby", "new")
+                await soon(lambda: alice.said("lobby") == ["before", "after", "new"])
+                assert alice.app.logs["lobby"].unread == 1
 
 
 async def test_rooms_are_joined_left_and_counted(comet: CometProgram) -> None:

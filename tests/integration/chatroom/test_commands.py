@@ -23,6 +23,7 @@ from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import KafkaServer, run_aside
 from testbed.ports import free_port
 from testbed.program import bare_environ
+from testbed.redis_server import RedisServer
 from testbed.service import CometProgram
 from tests.support.commands import Following, chatroom
 from tests.support.open_store import open_store
@@ -99,6 +100,24 @@ def test_tail_shows_each_message_once_over_a_restart(comet: CometProgram, guard:
     assert told.startswith("connection lost (1006")
 
 
+def test_tail_counts_the_messages_of_all_epochs(own_redis: RedisServer, guard: Guard, tmp_path: Path) -> None:
+    """After Redis was restarted the room goes on in a new epoch, and `-n 2` still shows two messages, then new ones."""
+    with CometProgram(guard, tmp_path, own_redis.url) as comet:
+        at = ["--url", comet.url]
+        chatroom("send", ROOM, "-", "--name", "Bob", *at, typed="one\ntwo\nthree")
+        own_redis.kill()
+        own_redis.start()
+        chatroom("send", ROOM, "-", "--name", "Bob", *at, typed="four\nfive\nsix")
+        with (
+            Following(guard, "tail", ROOM, "-n", "2", *at) as two,
+            Following(guard, "tail", ROOM, "-n", "5", *at) as five,
+        ):
+            assert said(two.lines(2)) == ["Bob: five", "Bob: six"]
+            assert said(five.lines(5)) == ["Bob: two", "Bob: three", "Bob: four", "Bob: five", "Bob: six"]
+            chatroom("send", ROOM, "new", "--name", "Bob", *at)
+            assert [said(one.lines(1)) for one in (two, five)] == [["Bob: new"]] * 2
+
+
 def test_a_position_that_never_was_is_told_as_a_hole(comet: CometProgram, guard: Guard) -> None:
     """Not passed over in silence."""
     chatroom("send", ROOM, "hi", "--name", "Bob", "--url", comet.url)
@@ -131,6 +150,15 @@ def test_a_server_that_is_away_is_one_line(command: list[str]) -> None:
     done = chatroom(*command, "--url", f"ws://127.0.0.1:{free_port()}/", check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "start it with `chatroom up`, or name another with --url" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["send", ROOM, "hi"], ["tail", ROOM]])
+def test_a_server_that_is_no_chat_is_one_line(comet: CometProgram, command: list[str]) -> None:
+    """The metrics' port answers, with a status that is named."""
+    done = chatroom(*command, "--url", f"ws://127.0.0.1:{comet.health_port}/nothing", check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "refused the WebSocket handshake with HTTP status 404" in done.stderr
+    assert "check --url" in done.stderr
 
 
 def test_a_reader_that_leaves_ends_tail(comet: CometProgram) -> None:

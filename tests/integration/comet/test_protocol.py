@@ -41,9 +41,11 @@ async def test_connecting_puts_a_plain_client_into_the_default_rooms(node: Comet
         me, rooms = hello(client)["me"], hello(client)["rooms"]
         assert me["id"].startswith("guest-")
         assert me["username"] == me["id"]
+        beginning = {"epoch": 0, "seq": 0}
         assert rooms == [
-            {"id": "room_001", "name": "room_001", "epoch": 0, "seq": 0, "messages": [], "hasMoreMessages": False}
-        ]
+            {"id": "room_001", "name": "room_001", **beginning, "tail": beginning, "messages": [],
+             "hasMoreMessages": False}
+        ]  # fmt: skip
         assert len(hello(client)["node"]) == 32
 
 
@@ -76,15 +78,17 @@ async def test_a_hello_shows_the_newest_messages_of_each_room(node: CometNode, a
         one, two, three = hello(client)["rooms"]
     assert [message["content"] for message in one["messages"]] == [str(i) for i in range(5, 25)]
     assert (one["epoch"], one["seq"], one["hasMoreMessages"]) == (ack["epoch"], 25, True)
+    assert (one["tail"], three["tail"]) == ({"epoch": ack["epoch"], "seq": 25}, {"epoch": 0, "seq": 0})
     assert (len(two["messages"]), two["hasMoreMessages"], three["messages"]) == (1, False, [])
 
 
 async def test_hello_again(alice: Client) -> None:
     """Asked for, it tells the rooms the session is in by now."""
-    await say(alice, "one")
+    ack = await say(alice, "one")
     again = await alice.answer("hello", {}, "hello")
     assert again["me"] == {"id": "alice", "username": "Alice"}
     assert [(room["id"], room["seq"], len(room["messages"])) for room in again["rooms"]] == [(ROOM, 1, 1)]
+    assert again["rooms"][0]["tail"] == {"epoch": ack["epoch"], "seq": 1}
 
 
 async def test_ping(alice: Client) -> None:
@@ -204,7 +208,8 @@ async def test_a_ref_with_other_contents_is_a_bad_request(alice: Client, bob: Cl
 async def test_joining_and_leaving(alice: Client, bob: Client) -> None:
     """`joined` tells position, newest messages and who is there; after `left` nothing of the room comes."""
     assert await join(alice) == {
-        "roomId": ROOM, "epoch": 0, "seq": 0, "recovered": True, "messages": [], "onlineCount": 1
+        "roomId": ROOM, "epoch": 0, "seq": 0, "tail": {"epoch": 0, "seq": 0}, "recovered": True, "messages": [],
+        "onlineCount": 1
     }  # fmt: skip
     ack = await say(alice, "one")
     joined = await join(bob)

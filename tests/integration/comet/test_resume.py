@@ -178,6 +178,13 @@ async def test_a_restarted_redis_costs_nobody_a_message(own_redis: RedisServer) 
             joined = await resume(carol, first["epoch"], 2)
             await carol.until(lambda: seen(carol)[-1:] == [6])
             assert (joined["recovered"], joined["epoch"], seen(carol)) == (True, first["epoch"], [3, 4, 5, 6])
+        tail = {"epoch": last["epoch"], "seq": 6}
+        async with node.client(rooms="") as dave, node.client(rooms=ROOM) as erin:
+            fresh = await dave.answer("joinRoom", {"roomId": ROOM}, "joined")
+            [hello] = erin.frames("hello")[-1]["rooms"]
+            for client, head in ((dave, fresh), (erin, hello)):
+                assert (head["epoch"], head["seq"], head["tail"]) == (first["epoch"], 3, tail)
+                await client.until(lambda: [one["seq"] for one in client.messages(ROOM)] == [4, 5, 6])  # noqa: B023 - asked at once
 
 
 async def test_a_redis_that_lost_its_tail_is_told_to_clients_once(own_redis: RedisServer) -> None:

@@ -239,29 +239,32 @@ def test_server_messages_are_as_designed() -> None:
 
 
 def test_joined_is_as_designed() -> None:
-    """Position, whether recovered, messages and count."""
-    assert json.loads(frames.joined(ROOM, Position(7, 6), MESSAGES, 3, recovered=True)) == {
+    """Position, the room's tail, whether recovered, messages and count."""
+    assert json.loads(frames.joined(ROOM, Position(7, 6), MESSAGES, 3, tail=Position(8, 9), recovered=True)) == {
         "type": "joined",
         "payload": {
-            "roomId": 'room "1"', "epoch": 7, "seq": 6, "recovered": True, "messages": FOUND, "onlineCount": 3
+            "roomId": 'room "1"', "epoch": 7, "seq": 6, "tail": {"epoch": 8, "seq": 9}, "recovered": True,
+            "messages": FOUND, "onlineCount": 3
         },
     }  # fmt: skip
-    assert json.loads(frames.joined(ROOM, Position(0, 0), b"", 1, recovered=False))["payload"]["recovered"] is False
+    lost = json.loads(frames.joined(ROOM, Position(0, 0), b"", 1, tail=Position(0, 0), recovered=False))
+    assert lost["payload"]["recovered"] is False
 
 
 def test_hello_is_as_designed() -> None:
     """Who one is, the node, and each room with its newest messages."""
-    rooms = [frames.hello_room(ROOM, Position(7, 6), MESSAGES, more=True)]
-    rooms.append(frames.hello_room(b'"b"', Position(0, 0), b"", more=False))
+    rooms = [frames.hello_room(ROOM, Position(7, 6), MESSAGES, tail=Position(8, 9), more=True)]
+    rooms.append(frames.hello_room(b'"b"', Position(0, 0), b"", tail=Position(0, 0), more=False))
     assert json.loads(frames.hello(b'{"id":"7"}', "node-1", rooms)) == {
         "type": "hello",
         "payload": {
             "me": {"id": "7"},
             "node": "node-1",
             "rooms": [
-                {"id": 'room "1"', "name": 'room "1"', "epoch": 7, "seq": 6, "messages": FOUND,
-                 "hasMoreMessages": True},
-                {"id": "b", "name": "b", "epoch": 0, "seq": 0, "messages": [], "hasMoreMessages": False},
+                {"id": 'room "1"', "name": 'room "1"', "epoch": 7, "seq": 6, "tail": {"epoch": 8, "seq": 9},
+                 "messages": FOUND, "hasMoreMessages": True},
+                {"id": "b", "name": "b", "epoch": 0, "seq": 0, "tail": {"epoch": 0, "seq": 0}, "messages": [],
+                 "hasMoreMessages": False},
             ],
         },
     }  # fmt: skip

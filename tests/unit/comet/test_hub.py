@@ -167,6 +167,7 @@ async def test_a_hole_that_was_trimmed_away_is_told_once(node: Node) -> None:
     await node.settle()
     [hole] = told(session)
     assert (hole["recovered"], hole["epoch"], hole["seq"], hole["onlineCount"]) == (False, 1, 13, 1)
+    assert hole["tail"] == {"epoch": 1, "seq": 13}
     assert session.seqs == [1, 2, 8, 9, 10, 11, 12, 13]
     assert sample("comet_told_holes_total") - before == 1
     node.bring(node.store.append())
@@ -184,6 +185,20 @@ async def test_when_redis_lost_its_tail_the_room_goes_on_in_the_new_epoch(node: 
     [hole] = told(session)
     assert (hole["recovered"], hole["epoch"], hole["seq"]) == (False, 2, 8)
     assert session.seqs == [*range(1, 11), 7, 8]
+
+
+async def test_an_unasked_joined_names_the_tail_of_a_later_epoch(node: Node) -> None:
+    """Its messages are of one epoch, and those of later ones follow."""
+    session = await member_of(node)
+    node.bring(node.store.append(10))
+    node.store.restart(lost=4)
+    node.store.append(2)
+    node.store.restart()
+    node.bring(node.store.append(1))
+    await node.settle()
+    [hole] = told(session)
+    assert (hole["epoch"], hole["seq"], hole["tail"]) == (2, 8, {"epoch": 3, "seq": 9})
+    assert session.seqs == [*range(1, 11), 7, 8, 9]
 
 
 async def test_a_log_that_lost_its_tail_is_told_though_nobody_sends(node: Node) -> None:

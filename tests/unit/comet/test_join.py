@@ -29,7 +29,8 @@ async def test_a_room_without_a_log_is_joined_at_its_beginning(node: Node) -> No
     """Position (0, 0), nothing recovered, nothing missing; the first message ever arrives."""
     session = await resumed(node, None)
     assert joined(session) == {
-        "roomId": "room_1", "epoch": 0, "seq": 0, "recovered": True, "messages": [], "onlineCount": 1
+        "roomId": "room_1", "epoch": 0, "seq": 0, "tail": {"epoch": 0, "seq": 0}, "recovered": True, "messages": [],
+        "onlineCount": 1
     }  # fmt: skip
     node.bring(node.store.append())
     await node.settle()
@@ -41,6 +42,7 @@ async def test_joining_anew_shows_the_newest_messages(node: Node) -> None:
     node.store.append(8)
     session = await resumed(node, None)
     assert (joined(session)["seq"], joined(session)["epoch"], joined(session)["recovered"]) == (8, 1, True)
+    assert joined(session)["tail"] == {"epoch": 1, "seq": 8}
     node.bring(node.store.append(2))
     await node.settle()
     assert session.seqs == [4, 5, 6, 7, 8, 9, 10]
@@ -95,6 +97,7 @@ async def test_what_does_not_fit_into_joined_follows_before_anything_live(node: 
     node.store.append(35)
     session = await resumed(node, Position(1, 2))
     assert (joined(session)["seq"], len(joined(session)["messages"])) == (12, 10)
+    assert joined(session)["tail"] == {"epoch": 1, "seq": 35}
     assert {frame["type"] for frame in session.frames[1:]} == {"serverMessages"}
     assert session.seqs == list(range(3, 36))
 
@@ -107,20 +110,23 @@ async def test_a_recovery_runs_over_an_epochs_beginning_in_frames_of_one_epoch_e
         node.store.append(2)
     session = await resumed(node, Position(1, 2))
     assert (joined(session)["recovered"], joined(session)["epoch"], joined(session)["seq"]) == (True, 1, 4)
+    assert joined(session)["tail"] == {"epoch": 3, "seq": 8}
     assert by_epoch(session) == [(1, [3, 4]), (2, [5, 6]), (3, [7, 8])]
 
 
 async def test_the_newest_messages_of_several_epochs_come_in_frames_of_one_epoch_each(node: Node) -> None:
-    """Of those shown to who joins anew; and in a hello, behind which the later ones follow."""
+    """Of those shown to who joins anew; and in a hello, behind which the later ones follow. `tail` covers them all."""
     node.store.append(4)
     node.store.restart()
     node.store.append(2)
     session = await resumed(node, None)
     assert (joined(session)["recovered"], joined(session)["epoch"], joined(session)["seq"]) == (True, 1, 4)
+    assert joined(session)["tail"] == {"epoch": 2, "seq": 6}
     assert by_epoch(session) == [(1, [2, 3, 4]), (2, [5, 6])]
     greeted = Recorder()
     hello = orjson.loads(await join(node, greeted).fresh())
     assert ([one["seq"] for one in hello["messages"]], hello["epoch"], hello["seq"]) == ([2, 3, 4], 1, 4)
+    assert hello["tail"] == {"epoch": 2, "seq": 6}
     assert by_epoch(greeted) == [(2, [5, 6])]
 
 

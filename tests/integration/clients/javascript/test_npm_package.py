@@ -1,5 +1,6 @@
 """The JavaScript client as an npm package: packed, installed into an empty folder without a registry, and used."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -13,10 +14,15 @@ from chatroom.up.guard import Guard
 from testbed.service import CometProgram
 from tests.support import npm, npm_bot
 from tests.support.comet_settings import comet_settings
+from tests.support.scripted_server import scripted_server
 
 pytestmark = pytest.mark.skipif(not npm.found(), reason=npm.MISSING)
 
 OPTIONS = ("--noEmit", "--strict", "--checkJs", "--module", "nodenext", "--target", "es2022")
+REFUSED = """import { ChatClient } from "chatroom-client";
+import WebSocket from "ws";
+const chat = new ChatClient(process.argv[1], { WebSocket });
+await chat.connect().catch(({ code, reason }) => console.log(`${code} ${reason}`));"""
 CODE = 'import * as all from "chatroom-client"; console.log(Object.keys(all).join())'
 
 
@@ -78,6 +84,15 @@ def test_types_accept_the_readmes_bot_and_refuse_wrong_calls(folder: Path) -> No
     assert [fault.partition("error ")[2][:6] for fault in faults if fault.startswith(bot.name)] == [
         "TS2345", "TS2345", "TS2339",
     ]  # fmt: skip
+
+
+async def test_a_first_handshake_that_is_refused_ends_the_client_with_status_and_url(folder: Path) -> None:
+    """The class of `ws` tells the status, in the words that the client looks for."""
+    async with scripted_server() as server:
+        server.refusal = 404
+        arguments = ("--input-type=module", "--eval", REFUSED, server.url)
+        told = await asyncio.to_thread(lambda: node(*arguments, cwd=folder))
+        assert told == [f"404 {server.url} refused the WebSocket handshake with HTTP status 404"]
 
 
 async def test_readmes_bot_answers_under_node_also_after_a_refused_send_and_a_crash(

@@ -26,7 +26,7 @@ from chatroom_client import (
 )
 from testbed.ports import free_port
 from tests.integration.clients.python.in_room import QUICK, TIMEOUT_S, in_room
-from tests.support.scripted_server import ScriptedServer
+from tests.support.scripted_server import ScriptedServer, scripted_server
 
 
 async def until(chat: ChatClient, kind: type[Event]) -> tuple[list[Event], Any]:
@@ -197,6 +197,57 @@ async def test_the_next_node_is_tried_when_one_is_away(server: ScriptedServer) -
         before, _ = await until(chat, Connected)
         assert [type(one) for one in before] == [Reconnecting]
         await chat.close()
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 426, 431])
+async def test_a_first_handshake_that_is_refused_ends_the_client_with_status_and_url(
+    server: ScriptedServer, status: int
+) -> None:
+    """The URL is probably wrong. The query is not shown, because it may hold a token."""
+    server.refusal = status
+    chat = ChatClient(server.url + "?token=secret", **QUICK)
+    with pytest.raises(Disconnected) as refused:
+        async with asyncio.timeout(TIMEOUT_S):
+            await chat.__aenter__()
+    reason = f"{server.url} refused the WebSocket handshake with HTTP status {status}"
+    assert (refused.value.code, refused.value.reason) == (status, reason)
+    with pytest.raises(Disconnected, match=reason):
+        await chat.send("r", "hi")
+
+
+async def test_a_first_handshake_may_be_refused_by_some_of_the_urls(server: ScriptedServer) -> None:
+    """A client ends when it has tried each of them."""
+    async with scripted_server() as other:
+        other.refusal = 404
+        chat = ChatClient([other.url, server.url], **QUICK)
+        async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as tasks:
+            tasks.create_task(chat.__aenter__())
+            await server.accept()
+        _, lost = await until(chat, Reconnecting)
+        assert lost.reason.endswith("404")
+        await chat.close()
+        server.refusal = 403
+        with pytest.raises(Disconnected, match="403"):
+            await ChatClient([other.url, server.url], **QUICK).__aenter__()
+
+
+async def test_a_proxy_that_refuses_to_connect_ends_a_first_connect(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy of the environment answers with a status, as the server behind it would."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+    monkeypatch.setenv("no_proxy", "")
+    async with proxy, asyncio.timeout(TIMEOUT_S):
+        with pytest.raises(Disconnected) as refused:
+            await ChatClient(server.url, **QUICK).__aenter__()
+    assert refused.value.code == 403
 
 
 async def test_a_token_is_shown_as_a_header(server: ScriptedServer) -> None:

@@ -25,6 +25,29 @@ async function connect(options) {
   await assert.rejects(connecting, { name: "Disconnected" });
 }
 
+/** A class as the package ws: the handshake is refused with the given statuses, one after the other, 0 accepts it. */
+function refusing(...statuses) {
+  return class Refusing {
+    static urls = [];
+    constructor(url) {
+      Refusing.urls.push(url);
+      queueMicrotask(() => this.#answer(statuses.shift()));
+    }
+    #answer(status) {
+      if (!status) {
+        this.onmessage({ data: '{"type":"hello","payload":{"me":{"id":"a","username":"A"}}}' });
+        return;
+      }
+      this.onerror({ type: "error", message: `Unexpected server response: ${status}` });
+      this.onclose({ type: "close", code: 1006, reason: "" });
+    }
+    send() {}
+    close() {}
+  };
+}
+
+const QUICK = { uid: "a", reconnectFirstMs: 1, reconnectCapMs: 2 };
+
 afterEach(() => Object.defineProperty(globalThis, "WebSocket", global));
 
 test("the client connects with the class that it is given, not with the global one", async () => {
@@ -44,4 +67,41 @@ for (const options of [{}, { WebSocket: undefined }])
 test("without a class and a global one the constructor says what to pass", () => {
   delete globalThis.WebSocket;
   assert.throws(() => new ChatClient(URL), { name: "TypeError", message: /no global WebSocket.* the option WebSocket/ });
+});
+
+for (const status of [302, 400, 401, 403, 404, 426, 431])
+  test(`a first handshake that is refused with ${status} ends the client with status and URL`, async () => {
+    const chat = new ChatClient(`${URL}?token=secret`, { ...QUICK, WebSocket: refusing(status) });
+    const reason = `ws://localhost:8082/ refused the WebSocket handshake with HTTP status ${status}`;
+    await assert.rejects(chat.connect(), { name: "Disconnected", code: status, reason });
+    await assert.rejects(chat.send("r", "hi"), { name: "Disconnected", code: status });
+  });
+
+test("a first handshake that is refused because the server is away or busy is tried again", async () => {
+  const WebSocket = refusing(408, 429, 500, 502, 503, 504, 0);
+  const chat = new ChatClient(URL, { ...QUICK, WebSocket });
+  await chat.connect();
+  assert.equal(WebSocket.urls.length, 7);
+  chat.close();
+});
+
+test("a first handshake may be refused by some of the URLs", async () => {
+  const chat = new ChatClient([URL, "ws://other/"], { ...QUICK, WebSocket: refusing(404, 0) });
+  await chat.connect();
+  chat.close();
+  const refused = new ChatClient([URL, "ws://other/"], { ...QUICK, WebSocket: refusing(404, 403) });
+  await assert.rejects(refused.connect(), { code: 403 });
+});
+
+test("a handshake that is refused after the first hello, with any status, is tried again", async () => {
+  const WebSocket = refusing(0, 404, 403, 431, 401, 0);
+  const chat = new ChatClient(URL, { ...QUICK, WebSocket });
+  await chat.connect();
+  const reasons = [];
+  chat.on("reconnecting", ({ reason }) => reasons.push(reason.slice(-3)));
+  const again = new Promise((resolve) => chat.on("connected", resolve));
+  chat.drop();
+  await again;
+  assert.deepEqual(reasons.slice(1), ["404", "403", "431", "401"]);
+  chat.close();
 });
