@@ -19,8 +19,8 @@ from typing import Final, Self
 
 from chatroom import probes
 from chatroom.up.guard import Guard
-from common import redis_client
 from common.errors import StartupError
+from common.masking import mask
 from testbed.kafka_server import MEASURED_JVM, PARTITIONS, ApacheKafka
 from testbed.program import Program, running
 from testbed.redis_server import RedisServer
@@ -167,5 +167,4 @@ async def _reach(name: str, where: str, asking: Awaitable[None]) -> None:
     try:
         await asking
     except probes.NoAnswer as e:
-        shown = redis_client.without_password(where) if name == "Redis" else where
-        raise StartupError(f"can't reach {name} at {shown} ({e}): check --{name.lower()}") from None
+        raise StartupError(f"can't reach {name} at {mask(where)} ({e}): check --{name.lower()}") from None

@@ -42,6 +42,18 @@ def test_the_banner_tells_where_everything_is_and_that_kafka_forgets(make_up: Up
     assert "Press Ctrl-C to stop" in text
 
 
+def test_a_redis_whose_password_stands_in_a_file_is_used_and_not_shown(
+    make_up: UpMaker, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """`up` asks it before it starts anything, and the services read the file by themselves."""
+    url = redis_server.url.replace("redis://", "redis://default:hush@")  # taken by a Redis without passwords, too
+    (tmp_path / "redis-url").write_text(f"{url}\n")
+    stack = make_up(redis=None, environ={"CHAT_REDIS_URL_FILE": str(tmp_path / "redis-url")})
+    assert re.search(rf"Redis +redis://\*\*\*@\S+:{redis_server.port}/0 +yours", "\n".join(stack.lines))
+    assert '"CHAT_REDIS_URL"' not in told(stack, "logic")
+    assert "hush" not in "\n".join(stack.lines)
+
+
 def test_several_nodes_are_told_apart_and_of_each_other(make_up: UpMaker) -> None:
     """Names stand before their lines in one column; neighbours are told on ports other than their usual ones."""
     stack = make_up(comets=2)
