@@ -37,6 +37,7 @@ LAST_ANSWERS_S: Final = 1.0
 REASON_CHARS: Final = 120  # a close frame holds 123 bytes of reason
 LOGGED_CHARS: Final = 200  # of the reason why a request was refused
 OTHER_FILES: Final = 128  # open ones that are no clients': Redis, gRPC, metrics, and what Python opens
+ENOUGH_CONNECTIONS: Final = 10_000  # with fewer an operator is warned who did not choose max_connections
 TOLD_SOCKETS: Final = 64  # beyond the limit, to tell clients 1013
 SPREAD_S: Final = 0.01  # between two rounds of closing: a shorter sleep costs more than it spreads
 
@@ -64,9 +65,10 @@ class Gateway:
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept connections on the socket."""
-        self._most = max(1, min(self._most, lifecycle.file_limit() - OTHER_FILES - TOLD_SOCKETS))
-        if self._most < self._settings.max_connections:
-            log.warning("Open files are fewer than max_connections", connections=self._most)
+        files = lifecycle.file_limit()
+        self._most = max(1, min(self._most, files - OTHER_FILES - TOLD_SOCKETS))
+        if self._most < _expected(self._settings):
+            log.warning("Open files are too few: raise their hard limit", connections=self._most, files=files)
         self._memory_bytes = memory.limit_bytes(self._settings.max_memory_bytes)
         loop = asyncio.get_running_loop()
         # Which listens once more, and with its own backlog of 100 would drop most of those who come back at once.
@@ -204,6 +206,12 @@ class Gateway:
                 size, transport = slow.pop()
                 over -= size
                 transport.cut_off()
+
+
+def _expected(settings: CometSettings) -> int:
+    """Return how many connections the operator counts on: those that were asked for, or enough for most."""
+    asked = "max_connections" in settings.model_fields_set
+    return settings.max_connections if asked else min(settings.max_connections, ENOUGH_CONNECTIONS)
 
 
 async def _close(transports: list[Transport], answered: Callable[[], Awaitable[None]]) -> None:
