@@ -331,7 +331,7 @@ class Transport(asyncio.Protocol):
         for data in self._protocol.data_to_send():
             if data:
                 self._tcp.write(data)
-            elif self._protocol.state is State.CONNECTING:
+            elif self._protocol.state is State.CONNECTING and not self._tcp.is_closing():
                 self._tcp.write_eof()  # to hang up now would destroy the answer while the client still sends
             else:  # the end of what we send, and a server hangs up first
                 self._tcp.close()

@@ -38,7 +38,8 @@ class Api:
         """Add all routes."""
         for route in ROUTES:
             if not route.elsewhere:
-                app.router.add_route(route.method, route.path, getattr(self, route.operation), name=route.operation)
+                add = app.router.add_get if route.method == "GET" else app.router.add_post  # a GET takes HEAD, too
+                add(route.path, getattr(self, route.operation), name=route.operation)
         app.router.add_get("/docs/{name}", self._docs_asset, name="docs_asset")
 
     # -- sends -------------------------------------------------------------------------------------------------------
