@@ -175,19 +175,14 @@ def _from_file(cls: type[SharedSettings], path: Path) -> sources.Source:
 
 
 def _is_redis(url: str) -> bool:
-    """Whether redis-py can read it; its own errors show a password that was not percent-encoded."""
+    """Whether redis-py reads it as it is meant; its own errors show a password that was not percent-encoded."""
     try:
         parts = urlsplit(url)
-        local = not parts.netloc and parts.path
-        return (
-            parts.scheme in {"redis", "rediss", "unix"}
-            and not re.search(r"\s", url)
-            and not parts.fragment
-            and (parts.port is None or bool(parts.hostname))
-            and bool(parts.hostname or local)
-        )
+        place = parts.hostname or (parts.port is None and parts.path)
     except ValueError:
         return False
+    split = "@" in parts.path + parts.query + parts.fragment  # a special character ended the host too early
+    return parts.scheme in {"redis", "rediss", "unix"} and bool(place) and not split and not re.search(r"\s", url)
 
 
 def _faults(cls: type[SharedSettings], error: ValidationError, origins: Mapping[str, str]) -> list[str]:

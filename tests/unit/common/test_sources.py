@@ -88,11 +88,25 @@ def test_quotes_in_a_list_are_a_fault_too(value: str) -> None:
 
 def test_a_setting_of_each_type_is_stripped(tmp_path: Path) -> None:
     """Numbers, names and lists, from the environment, the file and a flag."""
-    (tmp_path / "conf").write_text("\ufeffgrpc_port = 1001\u00a0\nmetrics_port=1002\n")
+    (tmp_path / "conf").write_text("\ufeff# Comet\ngrpc_port = 1001\u00a0\nmetrics_port=1002\n")
     environ = {"COMET_HTTP_BIND_IP": " 127.0.0.1\n", "CHAT_KAFKA_TOPIC": "t\r\n"}
     found = CometSettings.read(["--config", str(tmp_path / "conf"), "--log-level", " debug\n"], environ)
     assert (found.grpc_port, found.metrics_port, found.log_level) == (1001, 1002, "debug")
     assert (found.http_bind_ip, found.kafka_topic) == ("127.0.0.1", "t")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors on Windows put one before the first key."""
+    (tmp_path / "conf").write_text("\ufeffgrpc_port=1001\n")
+    assert CometSettings.read(["--config", str(tmp_path / "conf")], {}).grpc_port == 1001
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://h:1/0", "unix:///run/redis.sock", "redis://:p%23w@[::1]:1/2", "redis:///1"]
+)
+def test_each_form_of_a_redis_url_is_taken(url: str) -> None:
+    """As redis-py reads them."""
+    assert CometSettings.read([], {"CHAT_REDIS_URL": url}).redis_url.get_secret_value() == url
 
 
 @pytest.mark.parametrize("value", ["", " ", "\n", "\ufeff"])
