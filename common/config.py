@@ -178,7 +178,7 @@ def _is_redis(url: str) -> bool:
     """Whether redis-py reads it as it is meant; its own errors show a password that was not percent-encoded."""
     try:
         parts = urlsplit(url)
-        place = parts.hostname or (parts.port is None and parts.path)
+        place = parts.hostname if parts.port is not None else parts.hostname or parts.path
     except ValueError:
         return False
     split = "@" in parts.path + parts.query + parts.fragment  # a special character ended the host too early
