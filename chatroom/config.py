@@ -5,6 +5,10 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from common import sources
+from common.config import SharedSettings
+from common.errors import SettingError
+
 # An embedded server gets only what any program needs: Tansu, for one, would read its options from more.
 _FOR_SERVERS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
@@ -32,13 +36,35 @@ def with_environ(options: Options) -> Options:
 def service_environ(options: Options) -> dict[str, str]:
     """Return what every service gets: the user's environment, and the options that all services share."""
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    if options.redis:
-        environ["CHAT_REDIS_URL"] = options.redis
+    if options.redis and options.redis != os.environ.get("CHAT_REDIS_URL"):
+        use_redis(environ, options.redis)
     if options.kafka:
         environ["CHAT_KAFKA_BROKERS"] = options.kafka
     if options.log_level:
         environ["CHAT_LOG_LEVEL"] = options.log_level
     return environ
+
+
+def use_redis(environ: dict[str, str], url: str) -> None:
+    """Let services use this Redis, whatever Redis their environment names."""
+    environ["CHAT_REDIS_URL"] = url
+    environ.pop("CHAT_REDIS_URL_FILE", None)
+
+
+def redis_url(options: Options) -> str:
+    """Return the services' Redis with its password, which `--print-settings` does not show. Raises SettingError."""
+    argv = ["--config", str(options.config)] if options.config else []
+    return SharedSettings.read(argv, service_environ(options)).redis_url.get_secret_value()
+
+
+def secret_named(name: str) -> str | None:
+    """Return the secret in the file that a variable names, or None where it is not set. Raises SettingError."""
+    if name not in os.environ:
+        return None
+    try:
+        return sources.secret_of(sources.stripped(os.environ[name]))
+    except ValueError as e:
+        raise SettingError(f"bad setting {name}: {e}") from None
 
 
 def server_environ() -> dict[str, str]:

@@ -55,8 +55,7 @@ class Comet:
             append_queue=settings.append_queue,
             append_queue_bytes=settings.append_queue_bytes,
         )
-        url = settings.redis_url
-        self._redis = redis_client.connect(url)
+        self._redis = redis_client.connect(settings.redis_url.get_secret_value())
         self._shards = Shards(settings.shards)
         self._store = Store(self._redis, self._shards, limits)
         registry = Registry(self._redis, self._shards)
@@ -70,10 +69,15 @@ class Comet:
         self._outbox = Outbox(self._redis, self._shards, ids.new_incarnation())
         self._leases = Leases(self._outbox, registry, self._shards)
         self._forwarder = Forwarder(
-            self._outbox, self._leases, settings.forward_url, settings.forward_timeout_seconds, self._health
+            self._outbox,
+            self._leases,
+            settings.forward_url.get_secret_value(),
+            settings.forward_timeout_seconds,
+            self._health,
         )
         self._context = Context(settings, self._store, self._hub, self._presences, self._membership)
-        auth = Auth(settings.auth_key.get_secret_value(), settings.algorithms)
+        key = settings.auth_key.get_secret_value() if settings.auth_key is not None else ""
+        auth = Auth(key, settings.algorithms)
         self._gateway = Gateway(settings, self._context, auth, self._health)
         self._push = PushServer(PushService(self._hub, self._membership), settings.http_bind_ip, settings.grpc_port)
 
@@ -86,7 +90,7 @@ class Comet:
             async with health.serve_health(
                 self._health, ip, settings.metrics_port, "metrics_port (COMET_METRICS_PORT)"
             ):
-                await redis_client.check(self._redis, settings.redis_url)
+                await redis_client.check(self._redis, str(settings.redis_url))
                 await self._shards.settle(self._redis)
                 await redis_client.look_at(self._redis, self._health)
                 await self._membership.join()

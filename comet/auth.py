@@ -19,7 +19,8 @@ class Target:
             parts = urlsplit(target)
         except ValueError as e:
             raise BadRequest(f"the request's target is no URL: {e}", field="target") from None
-        self.path = unquote(parts.path)
+        # A target may be a whole URL (RFC 9112, 3.2.2), whose path may be empty.
+        self.path = "/" if parts.scheme and not parts.path else unquote(parts.path)
         self._query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
 
     def get(self, name: str) -> str | None:

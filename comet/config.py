@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from common import ids
 from common.config import ADDRESS, SharedSettings
 from common.errors import BadRequest
+from common.masking import SecretUrl
 
 MOST_PORT: Final = 65_535
 
@@ -26,12 +27,12 @@ class CometSettings(SharedSettings):
         0, ge=0, le=500, description="k >= 1 for further nodes on one machine: adds 100k, k and 99+k to the three ports"
     )
     advertise_address: str = Field("", description="host:port at which Job reaches this node's gRPC; empty: found out")
-    forward_url: str = Field("http://localhost:8090", description="where Logic answers what this node forwards")
+    forward_url: SecretUrl = Field(
+        SecretUrl("http://localhost:8090"), description="where Logic answers what this node forwards"
+    )
 
     default_rooms: str = Field("room_001", description="rooms that a client without ?rooms= is put into, by commas")
-    auth_key: SecretStr = Field(
-        SecretStr(""), description="key that verifies clients' JWTs; empty: everybody is a guest"
-    )
+    auth_key: SecretStr | None = Field(None, description="key that verifies clients' JWTs; none: everybody is a guest")
     auth_algorithms: str = Field("HS256", description="JWT algorithms that are accepted, by commas")
 
     max_connections: int = Field(
@@ -76,9 +77,16 @@ class CometSettings(SharedSettings):
 
     @field_validator("forward_url")
     @classmethod
-    def _check_url(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+    def _check_url(cls, value: SecretUrl) -> SecretUrl:
+        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value.get_secret_value()):
             raise ValueError("must be a URL such as http://localhost:8090")
+        return value
+
+    @field_validator("auth_key")
+    @classmethod
+    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value():
+            raise ValueError("is set but empty: unset it to let everybody in as a guest")
         return value
 
     @field_validator("advertise_address")

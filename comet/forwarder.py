@@ -26,6 +26,7 @@ from common import logs
 from common.backoff import Backoff
 from common.errors import reason_of
 from common.health import Health
+from common.masking import mask
 from common.outbox import Outbox, Waiting
 from common.redis_client import REDIS_FAULTS
 
@@ -144,8 +145,8 @@ class Forwarder:
             self._health.warnings.pop("logic", None)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as e:
             if not body.held_back:
-                self._health.warnings["logic"] = f"Logic does not answer at {self._url}: {reason_of(e)}"
-            return [("failed", f"{type(e).__name__}: {e}")] * len(batch)
+                self._health.warnings["logic"] = f"Logic does not answer at {mask(self._url)}: {reason_of(e)}"
+            return [("failed", f"{type(e).__name__}: {mask(str(e))}")] * len(batch)
         finally:
             metrics.FORWARD_SECONDS.observe(time.monotonic() - begun)
         if response.status == OK:

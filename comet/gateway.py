@@ -1,7 +1,7 @@
 """The gateway: all connections of a node, from accept to the last close.
 
-Answers ordinary GETs (page, health) and opening handshakes, and sweeps over all connections: pings, and what hangs in
-a handshake is hung up on.
+Answers ordinary requests (comet/front.py) and opening handshakes, and sweeps over all connections: pings, and what
+hangs in a handshake is hung up on.
 
 The node's own limits: past `max_connections`, or so many that open files would run out, or past `max_memory_bytes`, a
 new client gets 1013 and tries elsewhere or later. Sockets that come faster than they can be told so are hung up on.
@@ -16,14 +16,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import orjson
 from websockets.http11 import Request
 
-from comet import memory, metrics, page
+from comet import front, memory, metrics, page
 from comet.auth import Auth, Target
 from comet.close_codes import CloseCode
 from comet.config import CometSettings
 from comet.context import Context
+from comet.http_core import is_handshake
 from comet.session import Session
 from comet.transport import BUFFERED_BYTES, Transport
 from common import lifecycle, logs
@@ -35,7 +35,9 @@ DEADLINE_S: Final = 1.0  # between looks at handshakes that hang
 CLOSING_S: Final = 5.0  # for a client's half of the closing handshake
 LAST_ANSWERS_S: Final = 1.0
 REASON_CHARS: Final = 120  # a close frame holds 123 bytes of reason
+LOGGED_CHARS: Final = 200  # of the reason why a request was refused
 OTHER_FILES: Final = 128  # open ones that are no clients': Redis, gRPC, metrics, and what Python opens
+ENOUGH_CONNECTIONS: Final = 10_000  # with fewer an operator is warned who did not choose max_connections
 TOLD_SOCKETS: Final = 64  # beyond the limit, to tell clients 1013
 SPREAD_S: Final = 0.01  # between two rounds of closing: a shorter sleep costs more than it spreads
 
@@ -52,7 +54,6 @@ class Gateway:
         self._settings = settings
         self._context = context
         self._auth = auth
-        self._health = health
         self._transports: set[Transport] = set()
         self._hanging: set[Transport] = set()  # in an opening or closing handshake, which has a deadline
         self._empty = asyncio.Event()
@@ -60,13 +61,14 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._most = settings.max_connections  # less where open files are few
         self._memory_bytes = 0  # that the node may take; 0: unknown, or not listening yet
-        self._assets = page.load(settings.rooms)
+        self._front = front.Front(page.load(settings.rooms), health)
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept connections on the socket."""
-        self._most = max(1, min(self._most, lifecycle.file_limit() - OTHER_FILES - TOLD_SOCKETS))
-        if self._most < self._settings.max_connections:
-            log.warning("Open files are fewer than max_connections", connections=self._most)
+        files = lifecycle.file_limit()
+        self._most = max(1, min(self._most, files - OTHER_FILES - TOLD_SOCKETS))
+        if self._most < _expected(self._settings):
+            log.warning("Open files are too few: raise their hard limit", connections=self._most, files=files)
         self._memory_bytes = memory.limit_bytes(self._settings.max_memory_bytes)
         loop = asyncio.get_running_loop()
         # Which listens once more, and with its own backlog of 100 would drop most of those who come back at once.
@@ -131,14 +133,22 @@ class Gateway:
         """Answer a request: a handshake, the page, or health."""
         try:
             target = Target(request.path)
-            if "Upgrade" not in request.headers:
-                self._get(transport, request, target)
-                return
         except BadRequest as e:
-            transport.respond(e.http_status, "text/plain; charset=utf-8", e.message.encode())
+            self.refused(transport, e.http_status, e.message)
+            transport.respond(e.http_status, front.TEXT, e.message.encode())
             return
-        if transport.accept(request):
+        if not is_handshake(request):
+            answer = self._front.answer(request, target.path)
+            head = request.method == "HEAD"
+            transport.respond(answer.status, answer.content_type, answer.body, answer.headers, head=head)
+        elif transport.accept(request):
             self._begin(transport, request, target)
+
+    def refused(self, transport: Transport, status: int, reason: str) -> None:
+        """Count a request that was answered with an error, and log it: whoever sent it may not see the answer."""
+        metrics.REFUSED_REQUESTS.get(status, metrics.REFUSED_REQUESTS_OTHER).inc()
+        shown = reason.encode("unicode_escape").decode()[:LOGGED_CHARS]
+        log.warning("A request was refused", status=int(status), reason=shown, peer=transport.peer)
 
     def _begin(self, transport: Transport, request: Request, target: Target) -> None:
         """Begin a session, or close with 1008: a browser would take an HTTP status for a lost connection and retry."""
@@ -160,21 +170,6 @@ class Gateway:
             return
         transport.session = Session(self._context, transport, user)
         transport.session.begin(rooms)
-
-    def _get(self, transport: Transport, request: Request, target: Target) -> None:
-        if request.method != "GET":
-            transport.respond(405, "text/plain; charset=utf-8", b"only GET\n")
-        elif (asset := self._assets.get(target.path)) is not None:
-            known = asset.headers["ETag"] in request.headers.get_all("If-None-Match")
-            transport.respond(304 if known else 200, asset.content_type, b"" if known else asset.body, asset.headers)
-        elif target.path == "/healthz":
-            transport.respond(200, "application/json", b'{"status":"ok"}')
-        elif target.path == "/readyz":
-            transport.respond(
-                200 if self._health.ready else 503, "application/json", orjson.dumps(self._health.report())
-            )
-        else:
-            transport.respond(404, "text/plain; charset=utf-8", b"nothing here; the chat is at /\n")
 
     # -- sweeps ------------------------------------------------------------------------------------------------------
 
@@ -211,6 +206,12 @@ class Gateway:
                 size, transport = slow.pop()
                 over -= size
                 transport.cut_off()
+
+
+def _expected(settings: CometSettings) -> int:
+    """Return how many connections the operator counts on: those that were asked for, or enough for most."""
+    asked = "max_connections" in settings.model_fields_set
+    return settings.max_connections if asked else min(settings.max_connections, ENOUGH_CONNECTIONS)
 
 
 async def _close(transports: list[Transport], answered: Callable[[], Awaitable[None]]) -> None:

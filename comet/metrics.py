@@ -28,6 +28,11 @@ REFUSED_SOCKETS = _REFUSED.labels("sockets")
 CLOSED = Counter("comet_closed_total", "WebSocket connections closed, by the code sent or received", ["code"])
 for _code in CloseCode:
     CLOSED.labels(str(_code))  # present at 0 from the start: a rate does not see a series' first step
+_REFUSED_REQUESTS = Counter(
+    "comet_requests_refused_total", "Requests that are no HTTP or no valid opening handshake, by status", ["status"]
+)
+REFUSED_REQUESTS = {status: _REFUSED_REQUESTS.labels(str(status)) for status in (400, 414, 426, 431, 505)}
+REFUSED_REQUESTS_OTHER = _REFUSED_REQUESTS.labels("other")
 FRAMES_IN = Counts("comet_frames_received_total", "Frames from clients").labels()
 ERRORS = Counter("comet_errors_total", "error frames sent, by their code", ["code"])
 for _fault in (

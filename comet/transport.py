@@ -25,6 +25,7 @@ from websockets.streams import StreamReader
 
 from comet import frames, metrics
 from comet.close_codes import CloseCode
+from comet.http_core import HttpCore, RequestFault
 from comet.session import Session
 
 KNOWN_CODES: Final = frozenset(CloseCode)  # labels of a metric; any other code is a client's own
@@ -52,6 +53,9 @@ class TransportOwner(Protocol):
     def requested(self, transport: "Transport", request: Request) -> None:
         """Answer an HTTP request, the opening handshake among them."""
 
+    def refused(self, transport: "Transport", status: int, reason: str) -> None:
+        """Take note that a request was answered with an error."""
+
     def closing(self, transport: "Transport") -> None:
         """Take note that a closing handshake began."""
 
@@ -78,7 +82,7 @@ class Transport(asyncio.Protocol):
 
     def __init__(self, owner: TransportOwner) -> None:
         self._owner = owner
-        self._protocol = ServerProtocol(max_size=owner.max_frame_bytes, logger=owner.protocol_log)
+        self._protocol = HttpCore(max_size=owner.max_frame_bytes, logger=owner.protocol_log)
         self._tcp: asyncio.Transport | None = None
         self._between = False  # the core stands between two frames
         self._fragments: list[bytes] = []  # of a message that comes in several frames
@@ -149,6 +153,9 @@ class Transport(asyncio.Protocol):
                     self._owner.requested(self, event)
                 elif isinstance(event, Frame) and event.opcode in _MESSAGE_OPCODES:
                     self._frame(event)
+        if protocol.fault is not None:
+            fault, protocol.fault = protocol.fault, None
+            self._refuse(fault)
         if protocol.writes:
             self._send_protocol()
         if protocol.state is not State.OPEN and self.session is not None:
@@ -174,16 +181,25 @@ class Transport(asyncio.Protocol):
 
     def accept(self, request: Request) -> bool:
         """Answer the opening handshake; whether it succeeded."""
-        self._protocol.send_response(self._protocol.accept(request))
+        response = self._protocol.accept(request)
+        self._protocol.send_response(response)
         self._send_protocol()
+        if self._protocol.state is not State.OPEN:
+            self._owner.refused(self, response.status_code, str(self._protocol.handshake_exc))
         return self._protocol.state is State.OPEN
 
     def respond(
-        self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        status: int,
+        content_type: str,
+        body: bytes,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        head: bool = False,
     ) -> None:
-        """Answer an ordinary HTTP request and hang up."""
+        """Answer an ordinary HTTP request and hang up; `head` leaves out the body and keeps its length."""
         response = self._protocol.reject(status, "")
-        response.body = body
+        response.body = b"" if head else body
         for name in ("Content-Type", "Content-Length"):
             del response.headers[name]
         response.headers["Content-Type"] = content_type
@@ -193,6 +209,15 @@ class Transport(asyncio.Protocol):
         response.headers.update(headers)
         self._protocol.send_response(response)
         self._send_protocol()
+
+    @property
+    def peer(self) -> str:
+        """The client's address, host:port; '' once it is gone. Behind a proxy it is the proxy's."""
+        found = self._tcp.get_extra_info("peername") if self._tcp is not None else None
+        if not found:
+            return ""
+        host, port = found[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def write(self, data: bytes) -> None:
         """Write WebSocket frames."""
@@ -296,12 +321,18 @@ class Transport(asyncio.Protocol):
             self._fragments = []
             self.session.receive(b"".join(parts), text=kind == b"t")
 
+    def _refuse(self, fault: RequestFault) -> None:
+        self._owner.refused(self, fault.status, fault.text)
+        self.respond(fault.status, "text/plain; charset=utf-8", f"{fault.text}\n".encode())
+
     def _send_protocol(self) -> None:
         if self._tcp is None:
             return
         for data in self._protocol.data_to_send():
             if data:
                 self._tcp.write(data)
+            elif self._protocol.state is State.CONNECTING and not self._tcp.is_closing():
+                self._tcp.write_eof()  # to hang up now would destroy the answer while the client still sends
             else:  # the end of what we send, and a server hangs up first
                 self._tcp.close()
 

@@ -4,6 +4,8 @@ A setting `http_bind_port` of Comet is `COMET_HTTP_BIND_PORT` in the environment
 that all services share begin with `CHAT_`. A key of the file is the environment's name in lower case, but that Comet's
 keys stand without their `comet_`. A file may serve all three services: each reads its own keys and the shared ones.
 
+A secret may stand in a file of its own instead: COMET_AUTH_KEY_FILE names it. common/sources.py reads all of them.
+
 This module and the services' `config.py` are the only readers of the environment.
 """
 
@@ -14,19 +16,23 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, Final, Literal, NoReturn, Self, TypeVar, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr, ValidationError, field_validator
 
+from common import sources
 from common.errors import SettingError
+from common.masking import SecretUrl, mask
 
 SERVICES = ("comet", "logic", "job")
 SHARED = "chat"
-# Kubernetes puts these into every container for a service named, say, `comet`; they are nobody's mistake.
-_KUBERNETES = re.compile(r"(COMET|LOGIC|JOB)_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,\[\]]+)"
 _BROKER = re.compile(rf"{_HOST}(:[0-9]{{1,5}})?")
 ADDRESS = re.compile(rf"{_HOST}:[0-9]{{1,5}}")  # host:port
+REDIS_URL_FORM: Final = (
+    "must be a URL such as redis://localhost:6379/0, in which a password's special characters are percent-encoded"
+)
 
 _S = TypeVar("_S", bound="SharedSettings")
 
@@ -37,8 +43,8 @@ class SharedSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
     service: ClassVar[str] = SHARED
 
-    redis_url: str = Field(
-        "redis://localhost:6379/0", description="Redis, as redis://[user:password@]host:port/db or rediss://"
+    redis_url: SecretUrl = Field(
+        SecretUrl("redis://localhost:6379/0"), description="Redis, as redis://[user:password@]host:port/db or rediss://"
     )
     kafka_brokers: str = Field("localhost:9092", description="Kafka's bootstrap servers, host:port separated by commas")
     kafka_topic: str = Field("my-topic", min_length=1, max_length=240, description="topic that carries PushMsg records")
@@ -67,6 +73,13 @@ class SharedSettings(BaseModel):
         "auto", description="auto: pretty on a terminal, JSON elsewhere"
     )
 
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis(cls, value: SecretUrl) -> SecretUrl:
+        if not _is_redis(value.get_secret_value()):
+            raise ValueError(REDIS_URL_FORM)
+        return value
+
     @field_validator("kafka_brokers")
     @classmethod
     def _check_brokers(cls, value: str) -> str:
@@ -79,15 +92,31 @@ class SharedSettings(BaseModel):
     def load(cls, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Self:
         """Read all sources and return the settings; exit on --help, --print-settings or a fault (2, a line each)."""
         try:
-            return _load(cls, argv, os.environ if environ is None else environ)
+            return cls.read(argv, environ)
         except SettingError as e:
             sys.stderr.write(f"{e}\n")
             sys.exit(e.exit_code)
 
     @classmethod
+    def read(cls, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Self:
+        """As `load`, but raise SettingError for a bad value."""
+        return _read(cls, argv, os.environ if environ is None else environ)
+
+    @classmethod
+    def secrets(cls) -> list[str]:
+        """Return the fields that hold a secret; each may stand in a file of its own."""
+        kinds = {field: (spec.annotation, *get_args(spec.annotation)) for field, spec in cls.model_fields.items()}
+        return [field for field, of in kinds.items() if {SecretStr, SecretUrl} & set(of)]
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return what a source may name: the fields, and the files of those that hold a secret."""
+        return [*cls.model_fields, *(field + sources.FILE for field in cls.secrets())]
+
+    @classmethod
     def prefix_of(cls, field: str) -> str:
         """Return `chat` for a shared setting, the service's name for its own."""
-        return SHARED if field in SharedSettings.model_fields else cls.service
+        return SHARED if field.removesuffix(sources.FILE) in SharedSettings.model_fields else cls.service
 
     @classmethod
     def env_name(cls, field: str) -> str:
@@ -100,25 +129,38 @@ class SharedSettings(BaseModel):
         return cls.env_name(field).lower().removeprefix("comet_")
 
 
-def _load(cls: type[_S], argv: Sequence[str], environ: Mapping[str, str]) -> _S:
+def _read(cls: type[_S], argv: Sequence[str], environ: Mapping[str, str]) -> _S:
     flags = vars(_parser(cls).parse_args(argv))
     config, show = flags.pop("config"), flags.pop("print_settings")
     values: dict[str, str] = {}
     origins: dict[str, str] = {}
+    faults: list[str] = []
     for source in (
         _from_file(cls, Path(config)) if config is not None else {},
-        _from_environ(cls, environ),
+        sources.from_environ(cls.service, {cls.env_name(field): field for field in cls.names()}, environ),
         {field: (value, flag(field)) for field, value in flags.items() if value is not None},
     ):
-        for field, (value, origin) in source.items():
+        found, bad = sources.settle(source, cls.secrets())
+        faults += [f"{cls.service}: bad setting {text}" for text in bad.values()]
+        for field, (value, origin) in found.items():
             values[field], origins[field] = value, origin
-    try:
-        settings = cls.model_validate(values)
-    except ValidationError as e:
-        raise SettingError("\n".join(_faults(cls, e, origins))) from None
+        for field in bad:
+            values.pop(field, None)
+    settings = _checked(cls, values, origins, faults)
     if show:
         sys.stdout.write(settings.model_dump_json() + "\n")
         sys.exit(0)
+    return settings
+
+
+def _checked(cls: type[_S], values: Mapping[str, str], origins: Mapping[str, str], faults: list[str]) -> _S:
+    """Return the settings. Raises SettingError with what was wrong with the sources and with the values."""
+    try:
+        settings = cls.model_validate(values)
+    except ValidationError as e:
+        faults = faults + _faults(cls, e, origins)
+    if faults:
+        raise SettingError(mask("\n".join(faults)))
     return settings
 
 
@@ -127,43 +169,20 @@ def flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _from_environ(cls: type[SharedSettings], environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    fields = {cls.env_name(field): field for field in cls.model_fields}
-    unknown = [
-        name
-        for name in environ
-        if name.startswith((f"{cls.service.upper()}_", "CHAT_"))
-        and name not in fields
-        and not _KUBERNETES.fullmatch(name)
-    ]
-    if unknown:
-        raise SettingError("\n".join(f"{cls.service}: unknown setting {name} in the environment" for name in unknown))
-    return {fields[name]: (value, name) for name, value in environ.items() if name in fields}
+def _from_file(cls: type[SharedSettings], path: Path) -> sources.Source:
+    fields = {cls.file_key(field): field for field in cls.names()}
+    return sources.from_file(cls.service, fields, tuple(f"{name}_" for name in SERVICES if name != cls.service), path)
 
 
-def _from_file(cls: type[SharedSettings], path: Path) -> dict[str, tuple[str, str]]:
-    fields = {cls.file_key(field): field for field in cls.model_fields}
-    others = tuple(f"{name}_" for name in SERVICES if name != cls.service)
-    found: dict[str, tuple[str, str]] = {}
+def _is_redis(url: str) -> bool:
+    """Whether redis-py reads it as it is meant; its own errors show a password that was not percent-encoded."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise SettingError(f"{cls.service}: can't read the config file {path}: {e}") from None
-    for number, line in enumerate(lines, 1):
-        text = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not text:
-            continue
-        key, equals, value = (part.strip() for part in text.partition("="))
-        where = f"{path}, line {number}"
-        if not equals:
-            raise SettingError(f"{cls.service}: {where}: expected key=value, found {text!r}")
-        if key in fields:
-            found[fields[key]] = (value, f"{key} in {where}")
-        elif key.startswith(others) or (cls.service != "comet" and not key.startswith((f"{cls.service}_", "chat_"))):
-            continue  # another service's; it checks it
-        else:
-            raise SettingError(f"{cls.service}: unknown setting {key} in {where}")
-    return found
+        parts = urlsplit(url)
+        place = parts.hostname if parts.port is not None else parts.hostname or parts.path
+    except ValueError:
+        return False
+    split = "@" in parts.path + parts.query + parts.fragment  # a special character ended the host too early
+    return parts.scheme in {"redis", "rediss", "unix"} and bool(place) and not split and not re.search(r"\s", url)
 
 
 def _faults(cls: type[SharedSettings], error: ValidationError, origins: Mapping[str, str]) -> list[str]:
@@ -174,13 +193,21 @@ def _faults(cls: type[SharedSettings], error: ValidationError, origins: Mapping[
             lines.append(f"{cls.service}: bad settings: {text}")
             continue
         field = str(fault["loc"][0])
-        origin = origins.get(field, cls.env_name(field))
-        lines.append(f"{cls.service}: bad setting {origin}: {text}, got {fault['input']!r}")
+        got = "" if field in cls.secrets() else f", got {fault['input']!r}"
+        lines.append(f"{cls.service}: bad setting {origins.get(field, cls.env_name(field))}: {text}{got}")
     return lines
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, but a wrong flag is one line as any other wrong setting."""
+    """argparse, but a wrong flag is one line as any other wrong setting, without its value, which may be a secret."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> argparse.Namespace:  # type: ignore[override]  # noqa: ANN401 - argparse's
+        """Parse all arguments, or end with the first that is unknown."""
+        found: argparse.Namespace
+        found, unknown = self.parse_known_args(*args, **kwargs)
+        if unknown:
+            self.error(f"unrecognized argument {unknown[0].partition('=')[0]}")
+        return found
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"{self.prog}: {message}; see --help\n")
@@ -200,9 +227,13 @@ def _parser(cls: type[SharedSettings]) -> argparse.ArgumentParser:
     shared = parser.add_argument_group("shared by all services")
     for field, spec in cls.model_fields.items():
         group = shared if field in SharedSettings.model_fields else own
-        default = spec.default.get_secret_value() if isinstance(spec.default, SecretStr) else spec.default
+        default = str(spec.default) if isinstance(spec.default, Secret) else spec.default
         shown = json.dumps(default) if isinstance(default, bool) else default
         shown = "none" if shown in {"", None} else shown
         text = f"{spec.description} [{cls.env_name(field)}, default: {shown}]".replace("%", "%%")
         group.add_argument(flag(field), dest=field, metavar="VALUE", help=text)
+        if field in cls.secrets():
+            name = field + sources.FILE
+            text = f"file that holds {cls.env_name(field)} instead [{cls.env_name(name)}, default: none]"
+            group.add_argument(flag(name), dest=name, metavar="FILE", help=text)
     return parser

@@ -18,12 +18,14 @@ Each ChatError carries its code in frames, its HTTP and its gRPC status, and whe
 
 from typing import ClassVar
 
+from common.masking import mask
+
 
 def reason_of(error: BaseException) -> str:
-    """Return an error's text, or what kind it was if it has none; of a group those of all in it."""
+    """Return an error's text without passwords, or what kind it was if it has none; of a group those of all in it."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(map(reason_of, error.exceptions))
-    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+    return mask(str(error)) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
 class ChatError(Exception):

@@ -19,6 +19,7 @@ import uvloop
 
 from common.errors import StartupError
 
+FILES: Final = (1_048_576, 65_536, 10_240)  # open ones, tried where the system refuses its own hard limit
 BACKLOG: Final = 4096  # connections that wait to be accepted: past it a client hears nothing and tries again after 1 s
 
 
@@ -83,15 +84,24 @@ def run(main: Callable[[StopRequest], Awaitable[None]]) -> int:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files, and so connections, as this user may have: the usual soft limit is 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS names no limit and then refuses it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Allow as many open files, and so connections, as this user may have: the usual soft limit is 1,024 or less.
+
+    Programs started from here inherit it. macOS names no hard limit, and then refuses it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (hard, *(one for one in FILES if one > _number(soft))):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            return
 
 
 def file_limit() -> int:
     """Return how many files and connections this process may have open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _number(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _number(limit: int) -> int:
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def _report(group: BaseExceptionGroup[StartupError]) -> int:

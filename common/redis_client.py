@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -19,8 +18,10 @@ from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common import logs
-from common.errors import SettingError, StartupError
+from common.config import REDIS_URL_FORM
+from common.errors import SettingError, StartupError, reason_of
 from common.health import Health
+from common.masking import mask
 
 log = logs.get()
 
@@ -55,8 +56,8 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redi
             retry=Retry(NoBackoff(), retries),
             health_check_interval=0,
         )
-    except ValueError as e:
-        raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {e}") from None
+    except ValueError:  # whose text may show a part of the password
+        raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {REDIS_URL_FORM}") from None
     pool.connection_class = type("RedisConnection", (RedisConnection, pool.connection_class), {})
     return Redis.from_pool(pool)
 
@@ -153,19 +154,15 @@ class RedisConnection(AbstractConnection):
         await super().disconnect(*args, **kwargs)
 
 
-def without_password(url: str) -> str:
-    """Return a Redis's URL as it may be shown."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-
-
 async def check(redis: Redis, url: str) -> None:
-    """Raise StartupError with one clear line if Redis does not answer, refuses us or is too old."""
-    shown = without_password(url)
+    """Raise StartupError with one clear line if Redis does not answer, refuses us or is too old; `url` is masked."""
+    shown = mask(url)
     try:
         server = await redis.info("server")
     except REDIS_FAULTS as e:
-        raise StartupError(f"can't use Redis at {shown} ({e}): start it, or change the setting redis_url") from e
+        raise StartupError(
+            f"can't use Redis at {shown} ({reason_of(e)}): start it, or change the setting redis_url"
+        ) from e
     version = str(server["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
         raise StartupError(f"Redis at {shown} is version {version}, but 6.2 or newer is needed")

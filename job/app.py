@@ -42,7 +42,7 @@ async def serve(settings: JobSettings, stop: lifecycle.StopRequest) -> None:
     health = Health()
     async with (
         serve_health(health, settings.http_bind_ip, settings.metrics_port, "metrics_port (JOB_METRICS_PORT)"),
-        aclosing(redis_client.connect(settings.redis_url)) as redis,
+        aclosing(redis_client.connect(settings.redis_url.get_secret_value())) as redis,
         asyncio.TaskGroup() as tasks,
     ):
         job = Job(settings, health, redis)

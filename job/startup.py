@@ -29,7 +29,7 @@ async def wait_for_redis(
     while True:
         try:
             await redis.ping()
-            await redis_client.check(redis, settings.redis_url)
+            await redis_client.check(redis, str(settings.redis_url))
             await shards.settle(redis)
         except redis_client.REDIS_FAULTS as e:
             _note(health, "redis", e)

@@ -39,7 +39,8 @@ class Api:
         for route in ROUTES:
             if not route.elsewhere:
                 path = route.path.replace("{roomId}", "{roomId:[^/]+}")  # aiohttp's own pattern takes no braces
-                app.router.add_route(route.method, path, getattr(self, route.operation), name=route.operation)
+                add = app.router.add_get if route.method == "GET" else app.router.add_post  # a GET takes HEAD, too
+                add(path, getattr(self, route.operation), name=route.operation)
         app.router.add_get("/docs/{name}", self._docs_asset, name="docs_asset")
 
     # -- sends -------------------------------------------------------------------------------------------------------

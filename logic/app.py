@@ -47,7 +47,7 @@ async def serve(settings: LogicSettings, stop: lifecycle.StopRequest) -> None:
     """Serve until asked to stop, then drain. Raises StartupError (in a group)."""
     async with AsyncExitStack() as stack:
         state = Health()
-        redis = redis_client.connect(settings.redis_url)
+        redis = redis_client.connect(settings.redis_url.get_secret_value())
         stack.push_async_callback(redis.aclose)
         shards = Shards(settings.shards)
         store = Store(redis, shards, _limits(settings))

@@ -60,7 +60,7 @@ class RedisWatch:
     async def _look(self) -> None:
         await self._redis.ping()  # an error while it still loads its files, which INFO is not
         if not self._checked:
-            await redis_client.check(self._redis, self._settings.redis_url)
+            await redis_client.check(self._redis, str(self._settings.redis_url))
             await self._shards.settle(self._redis)
             self._checked = True
         state = await redis_client.look_at(self._redis, self._health)

@@ -8,7 +8,6 @@ who watch. A benchmark that needs no Kafka starts none. Whatever ends the bench 
 
 import asyncio
 import logging
-import resource
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -19,8 +18,9 @@ from typing import Final, Self
 
 from chatroom import probes
 from chatroom.up.guard import Guard
-from common import redis_client
 from common.errors import StartupError
+from common.lifecycle import raise_file_limit
+from common.masking import mask
 from testbed.kafka_server import MEASURED_JVM, PARTITIONS, ApacheKafka
 from testbed.program import Program, running
 from testbed.redis_server import RedisServer
@@ -58,9 +58,7 @@ class TestBed:
     async def __aenter__(self) -> Self:
         """Begin with nothing started."""
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would log each try until Kafka is up
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < hard:  # each client needs a socket in the load and one in Comet
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        raise_file_limit()  # each client needs a socket in the load and one in Comet
         async with AsyncExitStack() as stack:
             self._directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatroom-bench-")))
             self._guard = stack.enter_context(Guard())
@@ -167,5 +165,4 @@ async def _reach(name: str, where: str, asking: Awaitable[None]) -> None:
     try:
         await asking
     except probes.NoAnswer as e:
-        shown = redis_client.without_password(where) if name == "Redis" else where
-        raise StartupError(f"can't reach {name} at {shown} ({e}): check --{name.lower()}") from None
+        raise StartupError(f"can't reach {name} at {mask(where)} ({e}): check --{name.lower()}") from None

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from chatroom.commands.running import Fault
 from chatroom_client import ChatClient, Disconnected, Event, Reconnecting
+from common.masking import mask
 
 
 def new_client(url: str, *, name: str | None = None, uid: str | None = None, token: str | None = None) -> ChatClient:
@@ -30,7 +31,7 @@ async def entered(chat: ChatClient, url: str) -> AsyncIterator[AsyncIterator[Eve
         await asyncio.gather(_first(events, url), chat.__aenter__())
         yield events
     except Disconnected as e:
-        raise Fault(f"{url} does not let us in ({e}): check --url and --token") from None
+        raise Fault(f"{mask(url)} does not let us in ({e}): check --url and --token") from None
     finally:
         await chat.close()
 
@@ -39,4 +40,6 @@ async def _first(events: AsyncIterator[Event], url: str) -> None:
     """Take the first event, which tells whether a connection could be made. Raises Fault."""
     first = await anext(events)
     if isinstance(first, Reconnecting):
-        raise Fault(f"can't reach {url} ({first.reason}): start it with `chatroom up`, or name another with --url")
+        raise Fault(
+            f"can't reach {mask(url)} ({first.reason}): start it with `chatroom up`, or name another with --url"
+        )

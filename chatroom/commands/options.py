@@ -1,7 +1,8 @@
 """The options that several commands take, each with its default and its name in the environment.
 
 click reads the environment for them. The names that begin with `CHAT_` and `JOB_` are the services' own; those that
-begin with `CHATROOM_` are only these commands'.
+begin with `CHATROOM_` are only these commands'. A token or a Redis may stand in a file that `CHATROOM_TOKEN_FILE` or
+`CHAT_REDIS_URL_FILE` names.
 """
 
 import getpass
@@ -10,15 +11,37 @@ from typing import Any, TypeVar
 
 import click
 
+from chatroom.config import secret_named
 from chatroom.up import folder
+from common.errors import SettingError
+from common.sources import stripped
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _stripped(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Take no white space around a value, as the services do: a file's last newline is no part of a token."""
+    return None if value is None else stripped(value)
+
+
+def _in_file(env: str) -> str | None:
+    """Return the secret in the file that the environment names, with `_FILE` behind the option's own name."""
+    try:
+        return secret_named(f"{env}_FILE")
+    except SettingError as e:
+        raise click.UsageError(str(e)) from None
+
+
 def _option(name: str, default: str | None, env: str, metavar: str, about: str) -> Callable[[F], F]:
-    shown = default is not None
     return click.option(
-        name, default=default, envvar=env, metavar=metavar, help=about, show_default=shown, show_envvar=True
+        name,
+        default=default if default is not None else lambda: _in_file(env),
+        envvar=env,
+        metavar=metavar,
+        help=about,
+        show_default=default is not None,
+        show_envvar=True,
+        callback=_stripped,
     )
 
 
@@ -26,8 +49,9 @@ def _server(name: str, default: str, env: str, metavar: str, about: str) -> Call
     """An option that is where `chatroom up` in this folder has it, if it runs."""
     return click.option(
         f"--{name}",
-        default=lambda: folder.told(name) or default,
+        default=lambda: _in_file(env) or folder.told(name) or default,
         envvar=env,
+        callback=_stripped,
         metavar=metavar,
         help=f"{about}  [default: as `chatroom up` in this folder has it, or else {default}]",
         show_envvar=True,

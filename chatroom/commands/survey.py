@@ -15,6 +15,7 @@ from chatroom.commands import topic_reader
 from chatroom.probes import ASK_TIMEOUT_S, NoAnswer
 from common import keys
 from common.errors import SettingError, reason_of
+from common.masking import mask
 from common.outbox import Outbox
 from common.redis_client import REDIS_FAULTS, connect
 from common.registry import Node, Registry
@@ -133,7 +134,7 @@ async def _health(url: str) -> ServiceReport:
             report: dict[str, Any] = await response.json()
             return ServiceReport(report["status"], report["reasons"], report.get("warnings", {}))
     except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as e:
-        return ServiceReport(f"no answer from {url}: {reason_of(e)}", {}, {})
+        return ServiceReport(f"no answer from {mask(url)}: {reason_of(e)}", {}, {})
 
 
 async def _word(address: str) -> str:

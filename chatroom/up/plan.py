@@ -1,7 +1,8 @@
 """Which services run with which settings: asks each for its own, checks their ports, and tells them of each other.
 
 `python -m <service> --print-settings` is the one place where a setting is read and checked; so every bad setting is
-found before anything starts, and `up` knows the ports without knowing the rules that made them.
+found before anything starts, and `up` knows the ports without knowing the rules that made them. Passwords are not
+printed there: `up` reads the URL of a Redis that it does not embed by itself.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chatroom.config import Options, service_environ
+from chatroom.config import Options, redis_url, service_environ
 from chatroom.up.endings import LastWords
 from chatroom.up.ports import bind_error
 from common.errors import SettingError, StartupError
@@ -141,6 +142,7 @@ class Plan:
     services: Sequence[ServicePlan]
     own_redis: bool
     own_kafka: bool
+    redis_url: str = field(default="", repr=False)  # with its password; '' where Redis is embedded
 
     @property
     def keeps_files(self) -> bool:
@@ -157,7 +159,8 @@ def plan(options: Options, services: Sequence[ServicePlan]) -> Plan:
     settings = services[0].settings
     own_redis = options.redis is None and settings["redis_url"] == REDIS_URL
     own_kafka = options.kafka is None and settings["kafka_brokers"] == KAFKA_BROKERS
-    return Plan(options, _introduced(services, own_redis=own_redis), own_redis, own_kafka)
+    url = "" if own_redis else redis_url(options)
+    return Plan(options, _introduced(services, own_redis=own_redis), own_redis, own_kafka, url)
 
 
 def _introduced(services: Sequence[ServicePlan], *, own_redis: bool) -> list[ServicePlan]:

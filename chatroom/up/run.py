@@ -20,7 +20,7 @@ from chatroom.up.ports import Claims
 from chatroom.up.stack import LocalStack
 from chatroom.up.supervisor import Supervisor
 from common.errors import StartupError
-from common.lifecycle import StopRequest, exit_at_once, leaves
+from common.lifecycle import StopRequest, exit_at_once, leaves, raise_file_limit
 
 
 class Stopped(Exception):
@@ -30,6 +30,7 @@ class Stopped(Exception):
 def run(options: Options) -> int:
     """Run the stack until it is stopped; return the exit code. A fault is told on standard error."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it would report what we report ourselves
+    raise_file_limit()  # for what it starts, too
     code = 0
     try:
         asyncio.run(_run(options))

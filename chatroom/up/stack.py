@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from chatroom import probes
-from chatroom.config import on_terminal, server_environ, service_environ
+from chatroom.config import on_terminal, server_environ, service_environ, use_redis
 from chatroom.up import embedded, folder, plan, prometheus
 from chatroom.up.banner import Backend, banner
 from chatroom.up.child import Child, Spec
@@ -18,9 +18,9 @@ from chatroom.up.output import UP, Console
 from chatroom.up.plan import Plan, ServicePlan
 from chatroom.up.ports import LOOPBACK, Claims
 from chatroom.up.supervisor import Supervisor
-from common import redis_client
 from common.errors import StartupError
 from common.lifecycle import leaves
+from common.masking import mask
 
 READY_TIMEOUT_S = 60.0
 SERVER_TIMEOUT_S = 30.0
@@ -42,7 +42,7 @@ class LocalStack:
         self._environ = service_environ(chosen.options)
         if on_terminal() and chosen.setting("log_format") == "auto":
             self._environ["CHAT_LOG_FORMAT"] = "pretty"  # a service sees only our pipe
-        self._redis = Backend(redis_client.without_password(chosen.setting("redis_url")), "yours")
+        self._redis = Backend(mask(chosen.redis_url), "yours")
         self._kafka = Backend(chosen.setting("kafka_brokers"), "yours")
 
     async def bring_up(self) -> None:
@@ -58,14 +58,14 @@ class LocalStack:
         children = [self._supervisor.start(self._service_spec(service)) for service in self._plan.services]
         await self._in_time(children, READY_TIMEOUT_S)
         if self._plan.keeps_files:
-            redis = self._environ.get("CHAT_REDIS_URL", self._plan.setting("redis_url"))
+            redis = self._environ["CHAT_REDIS_URL"] if self._plan.own_redis else self._plan.redis_url
             folder.tell(self._plan.options.directory, redis=redis, kafka=self._kafka.address)
         watching = await self._watch() if self._plan.options.prometheus else None
         self._console.block(banner(self._plan.services, self._redis, self._kafka, watching))
 
     async def _reach_redis(self) -> None:
         try:
-            await probes.ask_redis(self._plan.setting("redis_url"))
+            await probes.ask_redis(self._plan.redis_url)
         except probes.NoAnswer as e:
             raise StartupError(f"can't reach Redis at {self._redis.address} ({e}): check --redis") from None
 
@@ -90,7 +90,7 @@ class LocalStack:
             return _server("redis", argv, ask, hint=f"its files are in {directory}; {folder.CHANGE}")
 
         port = await self._embed(spec, embedded.REDIS_PORT)
-        self._environ["CHAT_REDIS_URL"] = f"redis://{LOOPBACK}:{port}/0"
+        use_redis(self._environ, f"redis://{LOOPBACK}:{port}/0")
         self._redis = Backend(f"{LOOPBACK}:{port}", f"embedded, its files are in {directory}")
 
     async def _embed_kafka(self) -> None:

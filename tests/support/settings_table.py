@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
-
 from comet.config import CometSettings
 from common.config import SharedSettings, flag
+from common.masking import SecretUrl
+from common.sources import FILE
 from job.config import JobSettings
 from logic.config import LogicSettings
 
@@ -33,11 +33,15 @@ def _part(title: str, cls: type[SharedSettings], fields: list[str]) -> str:
         names = f"`{cls.env_name(field)}` | `{cls.file_key(field)}` | `{flag(field)}`"
         what = (spec.description or "").replace("|", "\\|")
         rows.append(f"| {names} | {_shown(spec.default)} | {what} |")
+        if field in cls.secrets():
+            file = field + FILE
+            names = f"`{cls.env_name(file)}` | `{cls.file_key(file)}` | `{flag(file)}`"
+            rows.append(f"| {names} | none | file that holds `{cls.env_name(field)}` instead |")
     return f"**{title}**\n\n" + "\n".join(rows) + "\n"
 
 
 def _shown(default: object) -> str:
-    value = default.get_secret_value() if isinstance(default, SecretStr) else default
+    value = str(default) if isinstance(default, SecretUrl) else default
     return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value not in {"", None} else "none"
 
 

@@ -65,7 +65,7 @@ def test_only_the_chat_is_open_to_other_machines() -> None:
 def test_the_services_know_what_compose_tells_them(service: str) -> None:
     """Environment and config file have no name that the service's settings lack, and lead to its neighbours."""
     settings = in_compose(service)
-    assert settings.redis_url == "redis://redis:6379/0"
+    assert settings.redis_url.get_secret_value() == "redis://redis:6379/0"
     if service != "comet":
         assert settings.kafka_brokers == "kafka:19092"
 
@@ -73,7 +73,7 @@ def test_the_services_know_what_compose_tells_them(service: str) -> None:
 def test_the_services_find_each_other() -> None:
     """The addresses in the environment are those that the other services listen on."""
     comet, logic, job = (in_compose(service) for service in SERVICES)
-    assert comet.forward_url == f"http://logic:{logic.http_bind_port}"
+    assert comet.forward_url.get_secret_value() == f"http://logic:{logic.http_bind_port}"
     assert comet.advertise_address == job.comet_addrs == f"comet:{comet.grpc_port}"
     assert {comet.http_bind_port, comet.grpc_port, comet.metrics_port} == PORTS["comet"]
     assert {logic.http_bind_port} == PORTS["logic"]

@@ -2,8 +2,10 @@
 
 import os
 import re
+import resource
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import psutil
@@ -40,6 +42,28 @@ def test_the_banner_tells_where_everything_is_and_that_kafka_forgets(make_up: Up
         assert address.replace("127.0.0.1", "localhost") in text
     assert re.search(r"Redis +127.0.0.1:\d+ +embedded", text)
     assert "Press Ctrl-C to stop" in text
+
+
+def test_a_redis_whose_password_stands_in_a_file_is_used_and_not_shown(
+    make_up: UpMaker, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """`up` asks it before it starts anything, and the services read the file by themselves."""
+    url = redis_server.url.replace("redis://", "redis://default:hush@")  # taken by a Redis without passwords, too
+    (tmp_path / "redis-url").write_text(f"{url}\n")
+    stack = make_up(redis=None, environ={"CHAT_REDIS_URL_FILE": str(tmp_path / "redis-url")})
+    assert re.search(rf"Redis +redis://\*\*\*@\S+:{redis_server.port}/0 +yours", "\n".join(stack.lines))
+    assert '"CHAT_REDIS_URL"' not in told(stack, "logic")
+    assert "hush" not in "\n".join(stack.lines)
+
+
+def test_what_it_starts_may_open_as_many_files_as_the_user_may(make_up: UpMaker) -> None:
+    """A shell's usual soft limit would soon be too low for Redis, Kafka and the clients."""
+    lowered = ("sh", "-c", 'ulimit -Sn 512 && exec "$0" -m chatroom "$@"', sys.executable)
+    stack = make_up(program=lowered)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for name in ("redis", "kafka", "comet", "logic", "job"):
+        pid = int(stack.wait_for_line(rf"^up +\| {name} started \(pid (\d+)\)")[1])
+        assert psutil.Process(pid).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard), name
 
 
 def test_several_nodes_are_told_apart_and_of_each_other(make_up: UpMaker) -> None:

@@ -1,6 +1,7 @@
 """Ordinary requests at the WebSocket port, who may connect, and what the metrics show from the start."""
 
 import asyncio
+import io
 import time
 from typing import Any
 
@@ -13,10 +14,11 @@ from yarl import URL
 
 from comet import page
 from common.errors import StartupError
+from common.health import PATHS
 from testbed.redis_server import RedisServer
 from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
-from tests.support.metrics import asample
+from tests.support.metrics import asample, until_sample
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -66,9 +68,38 @@ async def test_there_is_nothing_else(node: CometNode, target: str) -> None:
     assert (await get(URL(node.http_url + target, encoded=True)))[0] == 404
 
 
-async def test_only_get(node: CometNode) -> None:
-    """405, and the connection is closed."""
-    assert (await get(node.http_url, method="DELETE"))[0] == 405
+@pytest.mark.parametrize("path", ["/", "/index.html", "/app.js", "/healthz", "/readyz", "/nothing"])
+async def test_head_answers_as_get_without_the_body(node: CometNode, path: str) -> None:
+    """Load balancers ask so: status and headers are the same, Content-Length among them."""
+    async with aiohttp.ClientSession() as http:
+        async with http.get(node.http_url + path) as got, http.head(node.http_url + path) as asked:
+            assert (asked.status, await asked.read()) == (got.status, b"")
+            assert int(asked.headers["Content-Length"]) == len(await got.read()) > 0
+            assert _lasting(asked.headers) == _lasting(got.headers)
+
+
+def _lasting(headers: Any) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != "Date"}
+
+
+async def test_other_methods_are_told_which_are_allowed(node: CometNode) -> None:
+    """405 with Allow, also where the request has a body that is longer than what a socket holds."""
+    async with aiohttp.ClientSession() as http:
+        for method in ("DELETE", "POST", "PUT", "OPTIONS", "PATCH"):
+            async with http.request(method, node.http_url, data=io.BytesIO(bytes(4_000_000))) as answer:
+                assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+async def test_too_large_headers_are_answered_also_while_they_still_come(node: CometNode) -> None:
+    """431: hanging up at once would destroy the answer on its way. The counter tells it from other faults."""
+    before = await asample(node.metrics_url, "comet_requests_refused_total", status="431")
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.settings.http_bind_port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"x: " + b"y" * 9000 + b"\r\n" + b"z: z\r\n" * 100_000)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"a header line is longer than 8192 bytes" in answer
+    writer.close()
+    await until_sample(node.metrics_url, "comet_requests_refused_total", before + 1, status="431")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +108,7 @@ async def test_only_get(node: CometNode) -> None:
 @pytest.mark.parametrize(
     "headers", ["", "Upgrade: websocket\r\n", "Upgrade: websocket\r\nAuthorization: a\r\nAuthorization: b\r\n"]
 )
-async def test_an_odd_request_is_answered_or_hung_up_on(
+async def test_an_odd_request_is_answered(
     redis_url: str, caplog: pytest.LogCaptureFixture, request_line: str, headers: str
 ) -> None:
     """It never is an error of the node's own, which would be logged with a traceback."""
@@ -91,7 +122,7 @@ async def odd_request(node: CometNode, request: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", node.settings.http_bind_port)
     writer.write(request.encode())
     answer = await asyncio.wait_for(reader.read(), 5)
-    assert answer == b"" or answer.split()[1] in {b"200", b"400", b"401", b"404", b"426"}
+    assert answer.split()[1] in {b"200", b"400", b"401", b"404", b"426", b"505"}
     writer.close()
 
 
@@ -100,6 +131,8 @@ async def test_metrics_health_and_readiness_have_their_own_port(node: CometNode)
     base = node.metrics_url.removesuffix("/metrics")
     assert (await get(f"{base}/healthz"))[0] == 200
     assert (await get(f"{base}/readyz"))[0] == 200
+    for path in PATHS:
+        assert await get(f"{base}{path}", method="HEAD") == (200, (await get(f"{base}{path}"))[1], "")
 
 
 async def test_the_metrics_of_the_seed_are_there_from_the_start(node: CometNode) -> None:

@@ -32,6 +32,15 @@ async def test_health_and_metrics_are_served_beside_the_api(logic: Logic) -> Non
     assert 'logic_sends_total{result="skipped",source="comet"}' in metrics.json
 
 
+async def test_head_answers_as_get_without_the_body(logic: Logic) -> None:
+    """On every path that GET serves, as load balancers ask."""
+    for path in (route.path.replace("{roomId}", "room") for route in ROUTES if route.method == "GET"):
+        async with logic.session.get(path) as got, logic.session.head(path) as asked:
+            assert (asked.status, await asked.read()) == (got.status, b""), path
+            assert asked.headers["Content-Type"] == got.headers["Content-Type"]
+            assert int(asked.headers["Content-Length"]) > 0
+
+
 async def test_bodies_need_no_content_type_and_may_be_compressed(logic: Logic) -> None:
     """What curl -d sends says form data; that is no reason to refuse JSON."""
     for headers in ({"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Type": "text/plain"}):

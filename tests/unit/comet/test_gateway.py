@@ -1,14 +1,17 @@
 """The gateway without sockets: the schedule by which it closes sessions."""
 
 import asyncio
+import socket
 import time
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from comet import gateway as gateway_module
 from comet.auth import Auth
 from comet.gateway import Gateway
+from common import lifecycle
 from common.health import Health
 from tests.support.comet_settings import comet_settings
 
@@ -71,3 +74,30 @@ async def test_the_closes_are_spread_over_the_given_time_however_long_the_answer
     closed = sorted(transport.closed_at or 0.0 for transport in transports)
     assert clock.now_s - began == pytest.approx(3.0)
     assert closed == pytest.approx([began + answer_s + 3.0 * k / SESSIONS for k in range(SESSIONS)])
+
+
+@pytest.mark.parametrize(
+    ("files", "chosen", "takes", "warned"),
+    [
+        (1_048_576, {}, 100_000, False),
+        (20_000, {}, 19_808, False),
+        (4096, {}, 3904, True),
+        (20_000, {"max_connections": 100_000}, 19_808, True),
+        (4096, {"max_connections": 3000}, 3000, False),
+        (4096, {"max_connections": 3905}, 3904, True),
+    ],
+)
+async def test_few_open_files_are_worth_a_warning_only_where_they_are_too_few(
+    monkeypatch: pytest.MonkeyPatch, files: int, chosen: dict[str, int], takes: int, warned: bool
+) -> None:
+    """For what the operator asked for, or else for a small node; a line at each start would be read by nobody."""
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(gateway_module.log, "warning", lambda _event, **fields: lines.append(fields), raising=False)
+    monkeypatch.setattr(lifecycle, "file_limit", lambda: files)
+    gateway = Gateway(comet_settings(**chosen), cast("Any", SimpleNamespace()), Auth("", []), Health())
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        await gateway.listen(sock)
+        gateway.stop_listening()
+    assert gateway._most == takes  # noqa: SLF001 - it shows only by as many connections
+    assert lines == ([{"connections": takes, "files": files}] if warned else [])

@@ -26,6 +26,7 @@ class Tcp:
     def __init__(self) -> None:
         self.written = b""
         self.closed = False
+        self.eof = False
         self.reading = True
         self.unsent = 0
 
@@ -39,6 +40,14 @@ class Tcp:
     def write(self, data: bytes) -> None:
         """Keep it."""
         self.written += data
+
+    def write_eof(self) -> None:
+        """Take note."""
+        self.eof = True
+
+    def get_extra_info(self, _name: str) -> tuple[str, int]:
+        """Where the client is."""
+        return "192.0.2.1", 5
 
     def close(self) -> None:
         """Take note."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from comet.config import CometSettings
 from common.config import SharedSettings
+from common.masking import SecretUrl
 from job.config import JobSettings
 from logic.config import LogicSettings
 
@@ -67,8 +67,10 @@ def test_the_documented_file_is_read_with_its_very_keys(conf: Path) -> None:
 
 def test_a_value_may_hold_what_looks_like_syntax(conf: Path) -> None:
     """An equals sign, and a # that no space stands before."""
-    conf.write_text("chat_redis_url=redis://:pa=ss#word@h:1/0\n")
-    assert load("--config", str(conf)).redis_url == "redis://:pa=ss#word@h:1/0"
+    conf.write_text("forward_url=http://h:1/a?b=c#d\nchat_redis_url=redis://:pa=ss%23word@h:1/0\n")
+    found = CometSettings.load(["--config", str(conf)], {})
+    assert found.forward_url.get_secret_value() == "http://h:1/a?b=c#d"
+    assert found.redis_url.get_secret_value() == "redis://:pa=ss%23word@h:1/0"
 
 
 def test_one_file_serves_all_three(conf: Path) -> None:
@@ -190,7 +192,7 @@ def test_help_lists_every_setting_with_its_default(
     assert exited.value.code == 0
     for field, spec in cls.model_fields.items():
         assert f"--{field.replace('_', '-')} VALUE" in text
-        default = spec.default.get_secret_value() if isinstance(spec.default, SecretStr) else spec.default
+        default = str(spec.default) if isinstance(spec.default, SecretUrl) else spec.default
         shown = str(default).lower() if isinstance(default, bool) else "none" if default in {"", None} else default
         assert f"[{cls.env_name(field)}, default: {shown}]" in text, field
         assert spec.description, field
@@ -206,12 +208,61 @@ def test_settings_in_force_are_printed_as_json(capsys: pytest.CaptureFixture[str
     assert shown.keys() == cls.model_fields.keys()
 
 
-def test_secrets_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("COMET_AUTH_KEY", "hush", "**********"),
+        ("CHAT_REDIS_URL", "redis://me:hush@h:1/0", "redis://***@h:1/0"),
+        ("CHAT_REDIS_URL", "redis://h:1/0?password=hush", "redis://h:1/0?password=***"),
+        ("COMET_FORWARD_URL", "http://me:hush@h:1", "http://***@h:1"),
+    ],
+)
+def test_secrets_are_not_printed(capsys: pytest.CaptureFixture[str], name: str, value: str, shown: str) -> None:
     """Neither among the settings nor by a repr."""
     with pytest.raises(SystemExit):
-        load("--print-settings", environ={"COMET_AUTH_KEY": "hush"})
-    assert "hush" not in capsys.readouterr().out
-    assert "hush" not in repr(load(environ={"COMET_AUTH_KEY": "hush"}))
+        load("--print-settings", environ={name: value})
+    out = capsys.readouterr().out
+    assert shown in json.loads(out).values()
+    assert "hush" not in out
+    assert "hush" not in repr(load(environ={name: value})) + str(load(environ={name: value}))
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ"),
+    [
+        ((), {"CHAT_REDIS_URL": "hush://hush"}),
+        ((), {"CHAT_REDIS_URL": "redis://:hush/hush@h:1/0"}),
+        ((), {"CHAT_REDIS_URL": "redis://:hush#hush@h:1/0"}),
+        ((), {"CHAT_REDIS_URL": "redis://:a@h:hush/0"}),
+        ((), {"CHAT_REDIS_URL": "redis://me:12#hush@h:1/0"}),
+        ((), {"CHAT_REDIS_URL": "redis://me:12?hush@h:1/0"}),
+        ((), {"CHAT_REDIS_URL": "redis://me:12/hush@h:1/0"}),
+        ((), {"CHAT_REDIS_URL": "redis://:hush hush@h:1/0"}),
+        ((), {"CHAT_REDIS_URL": "redis://:hush@:1/0"}),
+        ((), {"CHAT_REDIS_URL": "redis://"}),
+        ((), {"CHAT_REDIS_URL_FILE": "redis://:hush@h:1/0"}),
+        ((), {"CHAT_KAFKA_BROKERS": "redis://:hush@h:1/0"}),
+        ((), {"COMET_FORWARD_URL": "ftp://:hush@h:1"}),
+        ((), {"COMET_AUTH_KEY": "'hush'"}),
+        (("--auth-kye", "hush"), {}),
+        (("--auth-kye=hush",), {}),
+    ],
+)
+def test_faults_show_no_secret(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    """Not even in the wrong place, or where a special character splits the URL in a way that nobody meant."""
+    [line] = faults(capsys, *argv, environ=environ)
+    assert "hush" not in line
+    assert any(name in line for name in (*environ, "--auth-kye"))
+
+
+def test_a_fault_of_the_file_shows_no_line_of_a_secret(capsys: pytest.CaptureFixture[str], conf: Path) -> None:
+    """A key in PEM has several; the second may end in equals signs."""
+    for line in ("hush", "hush+/hush==", "=hush"):
+        conf.write_text(f"auth_key=-----BEGIN PUBLIC KEY-----\n{line}\n")
+        [fault] = faults(capsys, "--config", str(conf))
+        assert fault == f"comet: {conf}, line 2: expected key=value"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """From start to exit code: a taken port is named, a failed start is one line, a signal drains."""
 
 import os
+import resource
 import signal
 import socket
 
@@ -90,3 +91,49 @@ def test_the_second_signal_ends_the_program_at_once(monkeypatch: pytest.MonkeyPa
     assert codes == []
     stop.on_signal(signal.SIGINT)
     assert codes == [130]
+
+
+class Limits:
+    """The system's limits of open files; it refuses to set more than `most`."""
+
+    def __init__(self, soft: int, hard: int, most: int) -> None:
+        self.now = (soft, hard)
+        self._most = most
+
+    def get(self, _which: int) -> tuple[int, int]:
+        """Return both."""
+        return self.now
+
+    def set(self, _which: int, wanted: tuple[int, int]) -> None:
+        """Set both, or refuse."""
+        if not 0 <= wanted[0] <= self._most:
+            raise ValueError("not allowed to raise maximum limit")
+        self.now = wanted
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "most", "raised"),
+    [
+        (1024, 20_000, 20_000, 20_000),
+        (20_000, 20_000, 20_000, 20_000),
+        (256, resource.RLIM_INFINITY, 122_880, 65_536),  # as on macOS
+        (256, resource.RLIM_INFINITY, 10_240, 10_240),
+        (70_000, resource.RLIM_INFINITY, 122_880, 70_000),
+        (256, 1024, 100, 256),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_the_system_lets(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, most: int, raised: int
+) -> None:
+    """To the hard one, or to a usual one where that is refused; never lowered."""
+    limits = Limits(soft, hard, most)
+    monkeypatch.setattr(resource, "getrlimit", limits.get)
+    monkeypatch.setattr(resource, "setrlimit", limits.set)
+    lifecycle.raise_file_limit()
+    assert (lifecycle.file_limit(), limits.now[1]) == (raised, hard)
+
+
+def test_no_limit_of_open_files_is_a_large_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's number for it is -1."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert lifecycle.file_limit() > 2**60

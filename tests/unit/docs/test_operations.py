@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import yaml
+
+from comet.config import CometSettings
 from common.config import SERVICES, SharedSettings
 from tests.support import settings_table
 from tests.support.dashboards import DASHBOARDS
@@ -40,3 +43,20 @@ def test_the_panels_that_an_operator_is_sent_to_exist() -> None:
     named = set(re.findall(r"(?<!\w)_([A-Z][^_`\n]+)_(?!\w)", TEXT.split(settings_table.BEGIN)[0]))
     assert len(named) > 8
     assert named <= titles
+
+
+def test_the_examples_of_secrets_mount_what_their_settings_name() -> None:
+    """Each `_FILE` of an example is a setting of the service, and lies where the example mounts its secrets."""
+    blocks = [yaml.safe_load(one) for one in re.findall(r"(?s)```yaml\n(.*?)```", TEXT) if "_FILE" in one]
+    [compose] = [block for block in blocks if "secrets" in block]
+    comet = compose["services"]["comet"]
+    assert comet["environment"] == {"COMET_AUTH_KEY_FILE": f"/run/secrets/{comet['secrets'][0]}"}
+    assert comet["secrets"] == list(compose["secrets"])
+    [pod] = [block for block in blocks if "containers" in block]
+    [container] = pod["containers"]
+    [mount] = container["volumeMounts"]
+    assert [one["name"] for one in pod["volumes"]] == [mount["name"]]
+    assert len(container["env"]) == 2
+    for one in container["env"]:
+        assert Path(one["value"]).parent == Path(mount["mountPath"])
+        assert one["name"] in {CometSettings.env_name(name) for name in CometSettings.names()}

@@ -10,9 +10,7 @@ from tests.support.documented import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("clients/*/*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-SETTINGS = {
-    settings.env_name(field) for settings in settings_table.SETTINGS.values() for field in settings.model_fields
-}
+SETTINGS = {settings.env_name(name) for settings in settings_table.SETTINGS.values() for name in settings.names()}
 
 
 def anchors(page: Path) -> set[str]:
