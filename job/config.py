@@ -17,6 +17,9 @@ class JobSettings(SharedSettings):
     consumers: int = Field(4, ge=1, le=64, description="members that this process brings to the consumer group")
     partitions: int = Field(4, ge=0, description="partitions that the topic must have; 0: any number")
     consumer_group: str = Field("job-service-group", min_length=1, max_length=240, description="the group's name")
+    topic_look_seconds: float = Field(
+        10.0, ge=0.1, le=30, description="between two looks at the topic's partitions; new ones are read one look later"
+    )
     topic_wait_seconds: float = Field(30.0, ge=0, description="how long to wait for a topic that does not exist yet")
     comet_addrs: str = Field(
         "localhost:50051", description="gRPC of Comet, host:port by commas, while no node is registered"
