@@ -27,6 +27,8 @@ _KUBERNETES = re.compile(r"(COMET|LOGIC|JOB)_(SERVICE_HOST|SERVICE_PORT(_\w+)?|P
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,\[\]]+)"
 _BROKER = re.compile(rf"{_HOST}(:[0-9]{{1,5}})?")
 ADDRESS = re.compile(rf"{_HOST}:[0-9]{{1,5}}")  # host:port
+ADDRESS_FORM = "host:port (an IPv6 address in brackets: [::1]:9092)"
+BIND_FORM = "address to listen on; 0.0.0.0 and :: mean every address, IPv4 and IPv6"
 
 _S = TypeVar("_S", bound="SharedSettings")
 
@@ -72,7 +74,7 @@ class SharedSettings(BaseModel):
     def _check_brokers(cls, value: str) -> str:
         for broker in value.split(","):
             if not _BROKER.fullmatch(broker.strip()):
-                raise ValueError(f"{broker.strip()!r} is not host:port")
+                raise ValueError(f"{broker.strip()!r} is not {ADDRESS_FORM}")
         return value
 
     @classmethod
