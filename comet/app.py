@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from comet.address import advertised
 from comet.auth import Auth
+from comet.cleanup import Cleanup
 from comet.config import CometSettings
 from comet.context import Context
 from comet.forwarder import Forwarder
@@ -67,6 +68,7 @@ class Comet:
             rooms, self._store, self._pubsub, Outbound(), self._membership.room_changed, settings.join_messages
         )
         self._presences = Presences(registry, self._membership, rooms)
+        self._cleanup = Cleanup(registry, self._membership)
         self._outbox = Outbox(self._redis, self._shards, ids.new_incarnation())
         self._leases = Leases(self._outbox, registry, self._shards)
         self._forwarder = Forwarder(
@@ -114,6 +116,7 @@ class Comet:
             self._hub.run(),
             self._membership.run(),
             self._presences.run(),
+            self._cleanup.run(),
             self._leases.run(),
             self._forwarder.run(),
             self._forwarder.measure(),
