@@ -1,11 +1,12 @@
 """Comet, put together: the only place that builds its parts, and the order in which they start and stop."""
 
 import asyncio
-import socket
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 
+from comet.address import advertised
 from comet.auth import Auth
+from comet.cleanup import Cleanup
 from comet.config import CometSettings
 from comet.context import Context
 from comet.forwarder import Forwarder
@@ -30,7 +31,6 @@ log = logs.get()
 # the outboxes over (beside the two before), and for each of the last steps.
 LEAVE_SHARE, ANSWER_SHARE, SPREAD_SHARE, HAND_OVER_SHARE, LAST_SHARE = 0.1, 0.4, 0.25, 0.5, 0.05
 LEAST_S = 0.5
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,11 +61,13 @@ class Comet:
         registry = Registry(self._redis, self._shards)
         rooms: dict[str, Room] = {}
         self._pubsub = PubSub(self._redis, lambda room: self._store.keys_of(room).channel, self._health)
-        self._membership = Membership(registry, rooms, _advertised(settings), settings.room_ttl_seconds, self._health)
+        address = advertised(settings, self._health)
+        self._membership = Membership(registry, rooms, address, settings.room_ttl_seconds, self._health)
         self._hub = Hub(
             rooms, self._store, self._pubsub, Outbound(), self._membership.room_changed, settings.join_messages
         )
         self._presences = Presences(registry, self._membership, rooms)
+        self._cleanup = Cleanup(registry, self._membership)
         self._outbox = Outbox(self._redis, self._shards, ids.new_incarnation())
         self._leases = Leases(self._outbox, registry, self._shards)
         self._forwarder = Forwarder(
@@ -118,6 +120,7 @@ class Comet:
             self._hub.run(),
             self._membership.run(),
             self._presences.run(),
+            self._cleanup.run(),
             self._leases.run(),
             self._forwarder.run(),
             self._forwarder.measure(),
@@ -173,21 +176,3 @@ async def _within(seconds: float, work: Coroutine[None, None, None]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(max(LEAST_S, seconds)):
             await work
-
-
-def _advertised(settings: CometSettings) -> str:
-    """Return host:port at which Job reaches this node's gRPC."""
-    if settings.advertise_address:
-        return settings.advertise_address
-    host = _own_address() if settings.http_bind_ip in EVERYWHERE else settings.http_bind_ip
-    return f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
-
-
-def _own_address() -> str:
-    """Return the address that this machine has towards others; connecting a UDP socket sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect(("192.0.2.1", 9))  # TEST-NET-1 of RFC 5737
-            return str(sock.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"

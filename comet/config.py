@@ -7,7 +7,7 @@ import jwt
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from common import ids
-from common.config import ADDRESS, SharedSettings
+from common.config import ADDRESS, ADDRESS_FORM, BIND_FORM, SharedSettings
 from common.errors import BadRequest
 from common.masking import SecretUrl
 
@@ -19,7 +19,7 @@ class CometSettings(SharedSettings):
 
     service: ClassVar[str] = "comet"
 
-    http_bind_ip: str = Field("0.0.0.0", description="address to listen on, for all three ports")  # noqa: S104 - clients are elsewhere
+    http_bind_ip: str = Field("0.0.0.0", description=f"for all three ports, {BIND_FORM}")  # noqa: S104 - clients are elsewhere
     http_bind_port: int = Field(8082, ge=1, le=65_535, description="WebSocket port")
     grpc_port: int = Field(50_051, ge=1, le=65_535, description="gRPC port, called by Job")
     metrics_port: int = Field(9091, ge=1, le=65_535, description="port of /metrics, /healthz and /readyz")
@@ -93,7 +93,7 @@ class CometSettings(SharedSettings):
     @classmethod
     def _check_address(cls, value: str) -> str:
         if value and not ADDRESS.fullmatch(value):
-            raise ValueError("must be host:port")
+            raise ValueError(f"must be {ADDRESS_FORM}")
         return value
 
     @field_validator("auth_algorithms")

@@ -33,6 +33,8 @@ ADDRESS = re.compile(rf"{_HOST}:[0-9]{{1,5}}")  # host:port
 REDIS_URL_FORM: Final = (
     "must be a URL such as redis://localhost:6379/0, in which a password's special characters are percent-encoded"
 )
+ADDRESS_FORM = "host:port (an IPv6 address in brackets: [::1]:9092)"
+BIND_FORM = "address to listen on; 0.0.0.0 and :: mean every address, IPv4 and IPv6"
 
 _S = TypeVar("_S", bound="SharedSettings")
 
@@ -85,7 +87,7 @@ class SharedSettings(BaseModel):
     def _check_brokers(cls, value: str) -> str:
         for broker in value.split(","):
             if not _BROKER.fullmatch(broker.strip()):
-                raise ValueError(f"{broker.strip()!r} is not host:port")
+                raise ValueError(f"{broker.strip()!r} is not {ADDRESS_FORM}")
         return value
 
     @classmethod

@@ -39,8 +39,9 @@ class Health:
         return not self.reasons
 
     def report(self) -> dict[str, object]:
-        """Return what /readyz shows."""
-        return {"status": "ok" if self.ready else "unavailable", "reasons": self.reasons, "warnings": self.warnings}
+        """Return what /readyz shows; its status is `degraded` where there are only warnings."""
+        status = "unavailable" if self.reasons else "degraded" if self.warnings else "ok"
+        return {"status": status, "reasons": self.reasons, "warnings": self.warnings}
 
 
 def add_routes(app: web.Application, health: Health) -> None:

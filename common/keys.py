@@ -71,6 +71,11 @@ def node(incarnation: str) -> str:
     return f"chat:node:{incarnation}"
 
 
+def index(incarnation: str) -> str:
+    """Return the key of the set that names every hash with a field of the node."""
+    return f"chat:index:{incarnation}"
+
+
 def user(user_id: str) -> str:
     """Return the key that says where a user's sessions are."""
     return f"chat:user:{user_id}"

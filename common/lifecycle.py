@@ -20,6 +20,7 @@ import uvloop
 from common.errors import StartupError
 
 FILES: Final = (1_048_576, 65_536, 10_240)  # open ones, tried where the system refuses its own hard limit
+WILDCARDS: Final = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 BACKLOG: Final = 4096  # connections that wait to be accepted: past it a client hears nothing and tries again after 1 s
 
 
@@ -119,17 +120,45 @@ def leaves(group: BaseExceptionGroup[StartupError]) -> list[StartupError]:
 
 def listen(host: str, port: int, setting: str) -> socket.socket:
     """Return a listening socket; raise StartupError naming the port and the setting to change where that fails."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((host, port))
-        sock.listen(BACKLOG)
+        sock = bound(host, port)
+        try:
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
     except OSError as e:
-        sock.close()
         raise StartupError(bind_fault(host, port, setting, e)) from e
     sock.settimeout(0)
     return sock
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a TCP socket that is bound there, or raise OSError. TIME_WAIT is no hindrance.
+
+    Either wildcard means every address of both families, as with gRPC and in Go. Without IPv6 it means those of IPv4.
+    """
+    if host in WILDCARDS:
+        host = "::" if _has_ipv6() else "0.0.0.0"  # noqa: S104 - it was asked for
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _has_ipv6() -> bool:
+    """Whether this machine's kernel has IPv6."""
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
 
 
 def bind_fault(host: str, port: int, setting: str, error: OSError) -> str:

@@ -1,7 +1,12 @@
 """The registry: which nodes live, which rooms and users each serves. Written by Comet, read by Job and Logic.
 
-A node's life is a key with a TTL that it renews; whatever names a node that no longer lives counts as absent, so a
-node that died needs no clean-up to be forgotten. All of it is a hint for routing: the room's stream stays the truth.
+A node's life is a key with a TTL that it renews. Whatever names a node that no longer lives counts as absent. All of it
+is a hint for routing: the room's stream stays the truth.
+
+A node writes fields of its own into hashes of rooms and users. Its index names each such hash before the field is
+written, and the list of nodes names each node with an index. So everything that a dead node left can be found and
+removed (comet/cleanup.py), in small steps that may be repeated and that several nodes may take at once. A node that
+was presumed dead and still writes under its old name puts itself back on the list.
 """
 
 from collections.abc import Iterable
@@ -19,6 +24,10 @@ LIFE_S = 10  # a node that did not renew for so long is presumed dead
 RENEW_S = 2
 USER_TTL_S = 3600  # renewed in thirds of it for whoever stays connected
 LISTED_USERS = 100
+# A node that did not renew for so long is forgotten. Until then Job may still push to a node that lost its life only
+# because Redis was away.
+FORGET_S = LIFE_S * 6
+DEAD_AT_ONCE = 100
 
 
 @dataclass(slots=True, frozen=True)
@@ -75,22 +84,12 @@ class Registry:
             if isinstance(answer, Exception):
                 raise answer
         if renewed:
-            await self._list(node.incarnation, clock[0])
+            await self._redis.zadd(keys.NODES, {node.incarnation: clock[0]})
         return bool(renewed)
 
-    async def _list(self, incarnation: str, seconds: int) -> None:
-        """Keep the node in the list, and who left without a word out of it."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.zadd(keys.NODES, {incarnation: seconds})
-        pipeline.zremrangebyscore(keys.NODES, "-inf", seconds - LIFE_S * 6)
-        await pipeline.execute()
-
     async def leave(self, incarnation: str) -> None:
-        """Take the node out: it stops, and nobody shall push to it any more."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.delete(keys.node(incarnation))
-        pipeline.zrem(keys.NODES, incarnation)
-        await pipeline.execute()
+        """End the node's life: it stops, and nobody shall push to it. It stays listed until it is forgotten."""
+        await self._redis.delete(keys.node(incarnation))
 
     async def record(
         self,
@@ -100,21 +99,65 @@ class Registry:
         room_ttl_s: int,
     ) -> None:
         """Write which rooms the node serves (None: no longer) and how many sessions users have on it (0: none left)."""
-        pipeline = self._redis.pipeline(transaction=False)
+        fields: dict[str, tuple[bytes | int | None, int]] = {}  # by the hash's key: the node's field, the hash's TTL
         for room, presence in rooms.items():
-            key = keys.room_keys(self._shards.of(room), room).nodes
-            if presence is None:
+            value = None if presence is None else presence.to_json()
+            fields[keys.room_keys(self._shards.of(room), room).nodes] = (value, room_ttl_s)
+        for user, sessions in users.items():
+            fields[keys.user(user)] = (sessions or None, USER_TTL_S)
+        await self._write(incarnation, fields, max(room_ttl_s, USER_TTL_S))
+
+    async def _write(self, incarnation: str, fields: dict[str, tuple[bytes | int | None, int]], ttl_s: int) -> None:
+        """Write or remove the node's field in each hash. Index first, then list: `forget` relies on this order."""
+        pipeline = self._redis.pipeline(transaction=False)
+        index = keys.index(incarnation)
+        if written := [key for key, (value, _) in fields.items() if value is not None]:
+            pipeline.sadd(index, *written)
+            pipeline.expire(index, ttl_s)
+            pipeline.zadd(keys.NODES, {incarnation: 0}, nx=True)  # only a node that was forgotten already is not there
+        for key, (value, key_ttl_s) in fields.items():
+            if value is None:
                 pipeline.hdel(key, incarnation)
             else:
-                pipeline.hset(key, incarnation, presence.to_json())
-                pipeline.expire(key, room_ttl_s)
-        for user, sessions in users.items():
-            if sessions:
-                pipeline.hset(keys.user(user), incarnation, sessions)
-                pipeline.expire(keys.user(user), USER_TTL_S)
-            else:
-                pipeline.hdel(keys.user(user), incarnation)
+                pipeline.hset(key, incarnation, value)
+                pipeline.expire(key, key_ttl_s)
+        if removed := [key for key, (value, _) in fields.items() if value is None]:
+            pipeline.srem(index, *removed)
         await pipeline.execute()
+
+    # -- what is done about dead nodes -------------------------------------------------------------------------------
+
+    async def dead(self) -> list[str]:
+        """Return some listed incarnations that live no more and did not renew for FORGET_S, the oldest first."""
+        seconds, _ = await self._redis.time()
+        found: Any = await self._redis.zrange(
+            keys.NODES, "-inf", seconds - FORGET_S, byscore=True, offset=0, num=DEAD_AT_ONCE
+        )
+        names = [name.decode() for name in found]
+        living = set(await self._living(names))
+        return [name for name in names if name not in living]
+
+    async def forget(self, incarnation: str, count: int) -> bool:
+        """Remove a dead node's field from up to `count` hashes; return whether it may have left more.
+
+        It may be repeated, and done by several at once. A node that has left nothing more is taken off the list. Should
+        it write at that very moment, one of the two sees it: the index is looked at after the list, and written before.
+        """
+        index = keys.index(incarnation)
+        found: Any = await self._redis.srandmember(index, count)
+        pipeline = self._redis.pipeline(transaction=False)
+        if found:
+            for key in found:
+                pipeline.hdel(key, incarnation)
+            pipeline.srem(index, *found)
+            await pipeline.execute()
+            return True
+        pipeline.zrem(keys.NODES, incarnation)
+        pipeline.exists(index)
+        _, left = await pipeline.execute()
+        if left:
+            await self._redis.zadd(keys.NODES, {incarnation: 0}, nx=True)
+        return bool(left)
 
     # -- what others ask ---------------------------------------------------------------------------------------------
 
@@ -152,23 +195,8 @@ class Registry:
             pipeline.hgetall(keys.room_keys(self._shards.of(room), room).nodes)
         found: list[dict[bytes, bytes]] = await pipeline.execute()
         names = sorted({name.decode() for entry in found for name in entry})
-        living = set(await self._living(names))
-        await self._forget_dead(rooms, found, living | {without})
-        living -= {without}
+        living = set(await self._living(names)) - {without}
         return [merge(orjson.loads(text) for name, text in entry.items() if name.decode() in living) for entry in found]
-
-    async def _forget_dead(self, rooms: list[str], found: list[dict[bytes, bytes]], living: set[str]) -> None:
-        """Remove what nodes left behind that died long ago: appends would keep it alive as long as the room."""
-        dead = sorted({name.decode() for entry in found for name in entry} - living)
-        if not dead:
-            return
-        seen: Any = await self._redis.zmscore(keys.NODES, dead)
-        gone = [name for name, score in zip(dead, seen, strict=True) if score is None]
-        pipeline = self._redis.pipeline(transaction=False)
-        for room, entry in zip(rooms, found, strict=True):
-            if left := [name for name in gone if name.encode() in entry]:
-                pipeline.hdel(keys.room_keys(self._shards.of(room), room).nodes, *left)
-        await pipeline.execute()
 
     async def rooms(self, cursor: int, count: int) -> tuple[int, list[str]]:
         """Return some rooms that have a log and the cursor to go on from (0: that was all), as SCAN does."""

@@ -15,7 +15,7 @@ from common import lifecycle, logs, redis_client
 from common.health import Health, serve_health
 from common.registry import Registry
 from common.shards import Shards
-from job import kafka, kafka_topics, startup
+from job import kafka, kafka_group, kafka_topics, startup
 from job.comet_client import CometClient
 from job.config import JobSettings
 from job.consumer import Consumer
@@ -24,6 +24,7 @@ from job.directory import Directory
 from job.dispatcher import Dispatcher
 from job.fleet import Fleet
 from job.locator import Locator
+from job.topic_watch import TopicWatch
 
 LEAVE_S: Final = 1.5  # of the time to drain: for the last commits and to leave the group
 
@@ -99,4 +100,9 @@ class Job:
         self._consumers = [
             Consumer(index, settings, join, dispatcher, dead_letters, health) for index in range(settings.consumers)
         ]
+        watch = TopicWatch(settings, partial(kafka_group.group, settings), self._assigned, health)
+        tasks.create_task(watch.run())
         self._consuming = [tasks.create_task(consumer.run()) for consumer in self._consumers]
+
+    def _assigned(self) -> set[int]:
+        return {partition for consumer in self._consumers for partition in consumer.assigned()}

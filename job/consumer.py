@@ -28,6 +28,7 @@ from job.lag import Lag, LagSource
 from job.partitions import Partitions
 from job.record import KafkaRecord, PendingRecord
 
+CLIENT: Final = "job-"  # begins the name of every member of every Job
 AT_ONCE: Final = 500  # records dispatched together: some 10 ms of work between two looks at other tasks
 COMMIT_S: Final = 0.2
 BEAT_S: Final = 0.2
@@ -91,6 +92,10 @@ class Consumer:
         self._beat_at = 0.0  # monotonic, when the loop was last seen to run
         self._thrown_out = False  # since it joined the loop stood still for longer than _break_s
 
+    def assigned(self) -> set[int]:
+        """Return the partitions that the group gave this consumer, none while it is no member."""
+        return set() if self._member is None else self._member.assigned()
+
     def stop(self, by: float) -> None:
         """Ask to finish what is in flight, by `by` (monotonic) at the latest, then to commit and leave."""
         self._stop_by = by
@@ -123,7 +128,7 @@ class Consumer:
         while not self._stopping.is_set():
             self._thrown_out = False
             try:
-                async with self._join_group(f"job-{self._index}", self._let_go) as self._member:
+                async with self._join_group(f"{CLIENT}{self._index}", self._let_go) as self._member:
                     backoff.reset()
                     await self._serve(self._member)
             except* Unavailable as group:

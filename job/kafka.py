@@ -102,6 +102,8 @@ async def member(
         fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
         session_timeout_ms=settings.kafka_session_timeout_ms,
         heartbeat_interval_ms=settings.kafka_heartbeat_interval_ms,
+        # A member that sees new partitions rejoins, and the group shares them out. It reads them from their beginning.
+        metadata_max_age_ms=int(settings.topic_look_seconds * 1000),
         retry_backoff_ms=250,
     )
     consumer.subscribe([settings.kafka_topic], listener=_Listener(revoked))

@@ -5,6 +5,7 @@ direct question is wrong.
 """
 
 import time
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from common.health import Health
@@ -14,8 +15,27 @@ from job.partitions import Partitions
 
 SILENCE_S: Final = 5.0  # without an answer to a fetch, beyond what the broker may hold it back
 
-# Who shows a partition now: when it goes from one consumer to another of this process, the first must not hide it.
-_shown: "dict[int, Lag]" = {}
+# Who shows a partition now, a consumer or the topic's watch. When it goes from one of them to another, the first must
+# not hide it.
+_shown: dict[int, object] = {}
+
+
+def show(partition: int, records: int, by: object) -> None:
+    """Show a partition's lag; it is the shower's from now on."""
+    _shown[partition] = by
+    metrics.LAG.labels(partition).set(records)
+
+
+def hide(by: object, keep: Collection[int] = ()) -> None:
+    """Take away what this shower shows, but for some partitions: another process may have them now."""
+    for partition in [one for one, shower in _shown.items() if shower is by and one not in keep]:
+        del _shown[partition]
+        metrics.LAG.remove(partition)
+
+
+def shown_by_consumer(partition: int, *, other_than: object) -> bool:
+    """Whether another shower of this process shows the partition."""
+    return _shown.get(partition, other_than) is not other_than
 
 
 class LagSource(Protocol):
@@ -47,29 +67,22 @@ class Lag:
     def observe(self) -> None:
         """Show the lag of all partitions that the consumer has now."""
         assigned = self._member.assigned()
-        self._hide({partition for partition, by in _shown.items() if by is self} - assigned)
+        hide(self, keep=assigned)
         for partition in assigned:
             self._show(partition)
         self._judge(assigned)
 
     def close(self) -> None:
         """Show nothing any more: the consumer is no member now, and another process may have its partitions."""
-        self._hide({partition for partition, by in _shown.items() if by is self})
-
-    def _hide(self, partitions: set[int]) -> None:
-        """Take away what was shown of partitions that another process has now."""
-        for partition in partitions:
-            del _shown[partition]
-            metrics.LAG.remove(partition)
+        hide(self)
 
     def _show(self, partition: int) -> None:
         end = self._member.end_of(partition)
         if end is None:  # not fetched from yet
             return
         position = self._partitions.position(partition)
-        _shown[partition] = self
         # Fetched from without getting a record: it stands at the end.
-        metrics.LAG.labels(partition).set(0 if position is None else max(0, end - position))
+        show(partition, 0 if position is None else max(0, end - position), self)
 
     def _judge(self, assigned: set[int]) -> None:
         now = time.time()

@@ -9,7 +9,12 @@ CALLS = ("broadcast_room", "push_msg", "broadcast")
 
 _RECORDS = Counts("job_records_total", "Records finished, by the worst that became of them", ["result"])
 RECORDS = [_RECORDS.labels(result) for result in RESULTS]  # by a result's number, see job/record.py
-LAG = Gauge("job_kafka_lag", "Records of a partition that Kafka has and Job has not finished", ["partition"])
+LAG = Gauge(
+    "job_kafka_lag",
+    "Records of a partition that Kafka has and Job has not finished; one Job shows each partition, assigned or not",
+    ["partition"],
+)
+UNREAD = Gauge("job_kafka_partitions_unread", "Partitions of the topic that no consumer of the group has")
 COMMITS = Counter("job_commits_total", "Commits of offsets, by outcome", ["result"])
 COMMITTED, NOT_COMMITTED = COMMITS.labels("success"), COMMITS.labels("failed")
 FULL = Counter(

@@ -4,7 +4,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from common.config import SharedSettings
+from common.config import BIND_FORM, SharedSettings
 
 
 class LogicSettings(SharedSettings):
@@ -12,7 +12,7 @@ class LogicSettings(SharedSettings):
 
     service: ClassVar[str] = "logic"
 
-    http_bind_ip: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104 - backends are elsewhere
+    http_bind_ip: str = Field("0.0.0.0", description=BIND_FORM)  # noqa: S104 - backends are elsewhere
     http_bind_port: int = Field(
         8090, ge=1, le=65_535, description="HTTP port: the API, /docs, /healthz, /readyz, /metrics"
     )

@@ -149,13 +149,20 @@ class Kafka:
     async def _look(self, producer: Producer) -> None:
         settings = self._settings
         try:
-            self.partitions = await kafka_look.partitions(
+            found = await kafka_look.partitions(
                 producer.client, settings.kafka_brokers, settings.kafka_topic, settings.check_timeout_seconds
             )
         except kafka_look.Away as e:
             self._set_fault(str(e))
         else:
+            self._set_partitions(found)
             self._set_fault("")
+
+    def _set_partitions(self, found: int) -> None:
+        """Take the topic's number of partitions. Another number moves keys to other partitions."""
+        if self.partitions and found != self.partitions:
+            log.warning("The topic's partitions changed: rooms move to others", before=self.partitions, now=found)
+        self.partitions = found
 
     async def _settle(self, producer: Producer) -> None:
         """Let the producer settle all that it has, so that its successor overtakes nothing."""

@@ -24,6 +24,7 @@ from common.shards import Shards, stored
 T = TypeVar("T")
 ROOMS_AT_ONCE: Final = 1000
 OK: Final = "ok"
+DEGRADED: Final = "degraded"  # it serves, with a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """What a service says of itself: `state` is ok, unavailable, or that there was no answer."""
+    """What a service says of itself: `state` is ok, degraded, unavailable, or that there was no answer."""
 
     state: str
     reasons: dict[str, str]
@@ -72,7 +73,11 @@ class Survey:
     def healthy(self) -> bool:
         """Whether everything answers and nothing is unavailable."""
         states = [*(service.state for service in self.services.values()), *self.nodes.values()]
-        return all(state == OK for state in states) and isinstance(self.kept, Kept) and isinstance(self.lag, dict)
+        return (
+            all(state in {OK, DEGRADED} for state in states)
+            and isinstance(self.kept, Kept)
+            and isinstance(self.lag, dict)
+        )
 
 
 async def survey(places: Places) -> Survey:

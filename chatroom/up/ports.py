@@ -6,19 +6,18 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from common import lifecycle
+
 LOOPBACK = "127.0.0.1"
 _LOOK_TIMEOUT_S = 0.5
 
 
 def bind_error(host: str, port: int) -> OSError | None:
-    """Return why nothing can listen there now, or None. Asks as servers do, with SO_REUSEADDR (TIME_WAIT is fine)."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host, port))
-        except OSError as e:
-            return e
+    """Return why nothing can listen there now, or None. Asks as the services do."""
+    try:
+        lifecycle.bound(host, port).close()
+    except OSError as e:
+        return e
     return None
 
 

@@ -7,8 +7,9 @@ from redis.asyncio import Redis
 
 from common import keys
 from common.envelope import User
-from common.registry import LIFE_S, LISTED_USERS, USER_TTL_S, Node, Registry, RoomPresence
+from common.registry import DEAD_AT_ONCE, LIFE_S, LISTED_USERS, USER_TTL_S, Node, Registry, RoomPresence
 from common.store import Store
+from tests.support.keyspace import names_in
 from tests.support.shards import SHARDS
 
 TTL_S = 1000
@@ -18,6 +19,12 @@ TTL_S = 1000
 def registry(redis: Redis) -> Registry:
     """All nodes' entries."""
     return Registry(redis, SHARDS)
+
+
+async def presume_dead(redis: Redis, name: str) -> None:
+    """Let so much time pass that the node counts as dead."""
+    await redis.delete(keys.node(name))
+    await redis.zadd(keys.NODES, {name: 0})
 
 
 async def live(registry: Registry, *names: str) -> None:
@@ -55,11 +62,17 @@ async def test_a_node_that_leaves_is_gone_at_once(registry: Registry) -> None:
     assert list(await registry.nodes()) == ["b"]
 
 
-async def test_names_of_the_dead_are_swept_away(registry: Registry, redis: Redis) -> None:
-    """The list of nodes does not grow with every restart."""
-    await redis.zadd(keys.NODES, {f"dead-{i}": 1000 + i for i in range(100)})
-    await live(registry, "a")
-    assert await redis.zrange(keys.NODES, 0, -1) == [b"a"]
+async def test_names_of_the_dead_are_forgotten(registry: Registry, redis: Redis) -> None:
+    """The list of nodes does not grow with every restart; whoever lives or renewed a moment ago stays on it."""
+    await redis.zadd(keys.NODES, {f"dead-{i}": 1000 + i for i in range(DEAD_AT_ONCE + 1)})
+    await live(registry, "a", "asleep", "long ago")
+    await redis.zadd(keys.NODES, {"long ago": 1})  # which lives: its renewals could not be listed
+    await redis.delete(keys.node("asleep"))
+    assert await registry.dead() == [f"dead-{i}" for i in range(DEAD_AT_ONCE - 1)]
+    while dead := await registry.dead():
+        for name in dead:
+            assert not await registry.forget(name, 10)
+    assert sorted(await redis.zrange(keys.NODES, 0, -1)) == [b"a", b"asleep", b"long ago"]
 
 
 async def test_without_nodes_there_are_none(registry: Registry) -> None:
@@ -106,22 +119,79 @@ async def test_who_is_in_a_room_is_put_together_over_living_nodes(registry: Regi
     assert (elsewhere.online, sorted(elsewhere.users)) == (2, [("u2", "U2"), ("u3", "U3")])
 
 
-async def test_what_the_dead_left_in_a_room_is_removed(registry: Registry, redis: Redis) -> None:
-    """By whoever looks, once they are off the list of nodes; appends would keep it alive as long as the room."""
-    await live(registry, "a", "asleep")
-    for name in ("a", "asleep", "dead-1", "dead-2"):
-        await registry.record(name, {"r": RoomPresence(1, [(name, name)])}, {}, TTL_S)
-    await redis.delete(keys.node("asleep"))
-    [found] = await registry.presence(["r"])
-    assert found.users == [("a", "a")]
-    assert [sorted(names) for names in await registry.serving(["r"])] == [["a", "asleep"]]
+async def test_what_the_dead_left_is_removed_step_by_step(registry: Registry, redis: Redis) -> None:
+    """By several at once, each of whom may stop after any step; what others wrote into the same hashes stays."""
+    await live(registry, "a", "dead")
+    for name in ("a", "dead"):
+        rooms: dict[str, RoomPresence | None] = {f"r{i}": RoomPresence(1, [(name, name)]) for i in range(30)}
+        await registry.record(name, rooms, {f"u{i}": 1 for i in range(30)}, TTL_S)
+    await registry.record("dead", {"r0": None}, {"u0": 0}, TTL_S)
+    await presume_dead(redis, "dead")
+    assert await registry.dead() == ["dead"]
+    await registry.forget("dead", 7)
+    assert TTL_S < await redis.ttl(keys.index("dead")) <= USER_TTL_S
+    assert await redis.scard(keys.index("dead")) == 58 - 7
+    steps = 0
+    while any(await asyncio.gather(*(registry.forget("dead", 7) for _ in range(3)))):
+        steps += 1
+    assert 3 <= steps <= 9
+    assert await names_in(redis, "dead") == []
+    assert await registry.dead() == []
+    assert await registry.serving([f"r{i}" for i in range(30)]) == [["a"]] * 30
+    assert await registry.locate([f"u{i}" for i in range(30)]) == [["a"]] * 30
 
 
-async def test_who_asks_is_never_taken_for_dead(registry: Registry) -> None:
-    """It may have come a moment ago, or its life may have run out while it was away: it is here all the same."""
-    await registry.record("new", {"r": RoomPresence(1, [("u", "u")])}, {}, TTL_S)
-    await registry.presence(["r"], without="new")
-    assert await registry.serving(["r"]) == [["new"]]
+async def test_a_node_that_writes_under_the_name_of_its_past_life_is_forgotten_again(
+    registry: Registry, redis: Redis
+) -> None:
+    """It was frozen with a write under way, which reaches Redis after the name was taken off the list."""
+    await live(registry, "a", "frozen")
+    await registry.record("frozen", {}, {"u": 1}, TTL_S)
+    await presume_dead(redis, "frozen")
+    while await registry.forget("frozen", 10):
+        pass
+    assert await names_in(redis, "frozen") == []
+    await registry.record("frozen", {"r": RoomPresence(1, [("u", "u")])}, {"u": 1}, TTL_S)
+    assert await registry.dead() == ["frozen"]
+    while await registry.forget("frozen", 10):
+        pass
+    assert await names_in(redis, "frozen") == []
+
+
+async def test_a_write_at_the_moment_of_forgetting_is_seen_by_one_of_the_two(registry: Registry, redis: Redis) -> None:
+    """Whatever the order: a name with a field somewhere is on the list."""
+    await live(registry, "a")
+    for i in range(30):
+        name = f"frozen-{i}"
+        await redis.zadd(keys.NODES, {name: 0})
+        await asyncio.gather(registry.forget(name, 10), registry.record(name, {}, {f"u{i}": 1}, TTL_S))
+        assert await redis.zscore(keys.NODES, name) is not None
+        while await registry.forget(name, 10):
+            pass
+        assert await names_in(redis, name) == []
+
+
+async def test_a_living_node_is_never_dead_however_long_ago_it_was_listed(registry: Registry, redis: Redis) -> None:
+    """Nor is one that left a moment ago: it drains, and Job may still push to it."""
+    await live(registry, "a", "leaves")
+    await redis.zadd(keys.NODES, {"a": 0})
+    await registry.leave("leaves")
+    assert await registry.dead() == []
+    assert await registry.nodes() == {"a": Node("a", "a:50051", 2, 3)}
+
+
+async def test_a_full_redis_can_be_cleaned(registry: Registry, redis: Redis) -> None:
+    """It is then that it matters."""
+    await live(registry, "a", "dead")
+    await registry.record("dead", {"r": RoomPresence(1, [("u", "u")])}, {"u": 1}, TTL_S)
+    await presume_dead(redis, "dead")
+    await redis.config_set("maxmemory", 1)
+    try:
+        while await registry.forget("dead", 10):
+            pass
+    finally:
+        await redis.config_set("maxmemory", "512mb")
+    assert await names_in(redis, "dead") == []
 
 
 async def test_only_so_many_users_are_listed_but_all_are_counted(registry: Registry) -> None:

@@ -135,6 +135,18 @@ def test_a_wrong_flag_is_an_error(capsys: pytest.CaptureFixture[str], argv: tupl
     assert argv[0] in line
 
 
+def test_every_address_may_be_ipv6_in_brackets() -> None:
+    """Host and port of brokers, nodes, Redis and Logic."""
+    environ = {
+        "CHAT_KAFKA_BROKERS": "[fd00::1]:9092,[::1]",
+        "CHAT_REDIS_URL": "redis://[fd00::1]:6379/0",
+        "COMET_ADVERTISE_ADDRESS": "[fd00::1]:50051",
+        "COMET_FORWARD_URL": "http://[fd00::1]:8090",
+    }
+    assert set(environ.values()) <= set(load(environ=environ).model_dump().values())
+    assert JobSettings.load([], {"JOB_COMET_ADDRS": "[fd00::1]:1"}).addresses == ["[fd00::1]:1"]
+
+
 @pytest.mark.parametrize(
     ("argv", "environ", "named"),
     [
@@ -147,6 +159,8 @@ def test_a_wrong_flag_is_an_error(capsys: pytest.CaptureFixture[str], argv: tupl
         ((), {"CHAT_SHARDS": "1025"}, "CHAT_SHARDS"),
         ((), {"COMET_ADVERTISE_ADDRESS": "http://comet:50051"}, "COMET_ADVERTISE_ADDRESS"),
         ((), {"COMET_ADVERTISE_ADDRESS": "a,b:1"}, "COMET_ADVERTISE_ADDRESS"),
+        ((), {"COMET_ADVERTISE_ADDRESS": "fd00::1:50051"}, "an IPv6 address in brackets"),
+        ((), {"CHAT_KAFKA_BROKERS": "fd00::1:9092"}, "an IPv6 address in brackets"),
     ],
 )
 def test_a_bad_value_is_named_by_where_it_came_from(

@@ -1,5 +1,6 @@
 """From start to exit code: a taken port is named, a failed start is one line, a signal drains."""
 
+import errno
 import os
 import resource
 import signal
@@ -46,6 +47,39 @@ def test_a_free_port_is_listened_on(taken: socket.socket) -> None:
         sock = lifecycle.listen("127.0.0.1", 0, "x")
         with sock, socket.create_connection(sock.getsockname(), 5):
             assert sock.gettimeout() == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])  # noqa: S104 - closed at once
+def test_either_wildcard_listens_on_both_families(host: str) -> None:
+    """As gRPC does it, and servers in Go."""
+    with lifecycle.listen(host, 0, "x") as sock:
+        port = sock.getsockname()[1]
+        for called in ("127.0.0.1", "::1"):
+            socket.create_connection((called, port), 5).close()
+
+
+@pytest.mark.parametrize(("host", "other"), [("127.0.0.1", "::1"), ("::1", "127.0.0.1")])
+def test_an_address_listens_on_itself_alone(host: str, other: str) -> None:
+    """No other family is opened by it."""
+    with lifecycle.listen(host, 0, "x") as sock:
+        port = sock.getsockname()[1]
+        socket.create_connection((host, port), 5).close()
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection((other, port), 5)
+
+
+def test_without_ipv6_a_wildcard_means_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel may be built or started without it."""
+    real = socket.socket
+
+    def without_ipv6(family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "not supported")
+        return real(family, kind)
+
+    monkeypatch.setattr("common.lifecycle.socket.socket", without_ipv6)
+    with lifecycle.listen("::", 0, "x") as sock:
+        assert sock.getsockname()[0] == "0.0.0.0"  # noqa: S104 - compared with
 
 
 def test_a_failed_start_is_one_line_a_fault_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,3 +62,11 @@ def test_a_node_that_does_not_answer_is_not_well() -> None:
     assert GOOD.healthy
     assert not Survey(GOOD.services, KEPT, {**GOOD.nodes, "ccccccccdddd": "no answer"}, GOOD.lag).healthy
     assert not BAD.healthy
+
+
+def test_a_service_that_only_warns_is_well() -> None:
+    """It serves; the warning is shown."""
+    warned = ServiceReport("degraded", {}, {"redis_maxmemory": "maxmemory is 0"})
+    survey = Survey({**GOOD.services, "comet": warned}, GOOD.kept, GOOD.nodes, GOOD.lag)
+    assert survey.healthy
+    assert "comet    degraded; warning: maxmemory is 0" in to_table(survey)
