@@ -1,9 +1,9 @@
 """The allowance: how many messages a session may send at the moment, and how long it is borne to send more.
 
-A bucket that fills with time: a burst of `rate_burst_messages`, then `rate_messages_per_second`. A refusal tells when the
-frame would be accepted. A session defies it with a frame that comes earlier and is refused, too. A session that has
-defied its refusals for `rate_patience_seconds`, without a pause of CALM_S, is overdrawn. A client that waits as it is told
-and then paces itself never is: the frames that it sent before it read the refusal all arrive within a short time.
+A bucket that fills with time: a burst of `rate_burst_messages`, then `rate_messages_per_second`. A refusal tells when
+the frame would be accepted. A session defies it with a frame that comes earlier and is refused, too. A session that has
+defied its refusals for `rate_patience_seconds`, without a pause of CALM_S, is overdrawn. A client that waits as it is
+told and then paces itself never is: the frames that it sent before it read the refusal arrive within a short time.
 
 Neighbor: comet/session.py takes from it for every frame, and closes a session that is overdrawn.
 """
