@@ -50,7 +50,7 @@ class CometSettings(SharedSettings):
     max_messages_per_frame: int = Field(100, ge=1, description="messages in one clientMessages frame")
     rate_messages_per_second: float = Field(100.0, gt=0, description="messages a session may send in the long run")
     rate_burst_messages: int = Field(200, ge=1, description="messages a session may send at once")
-    rate_patience_seconds: float = Field(10.0, ge=0, description="limited for so long without a pause: close code 4002")
+    rate_patience_seconds: float = Field(10.0, ge=0, description="retryAfterMs ignored for so long: close code 4002")
     outbound_bytes: int = Field(1_048_576, ge=65_536, description="unsent bytes past which a slow consumer is cut off")
     ping_seconds: float = Field(20.0, gt=0, description="between pings; two unanswered ones close with 1011")
     handshake_seconds: float = Field(10.0, gt=0, description="time for a client to complete the opening handshake")

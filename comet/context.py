@@ -5,7 +5,7 @@ Neighbours: comet/app.py makes it, comet/gateway.py says when the node is full, 
 
 import asyncio
 
-from comet import frames
+from comet import limits
 from comet.config import CometSettings
 from comet.hub import Hub
 from comet.membership import Membership
@@ -24,7 +24,8 @@ class Context:
         self.hub = hub
         self.presences = presences
         self.membership = membership
-        self.limits = frames.Limits(settings.max_content_bytes, settings.max_messages_per_frame)
+        self.limits = limits.of_frames(settings)
+        self.limits_json = limits.as_json(settings)  # as every hello tells them
         self.tasks: asyncio.TaskGroup | None = None  # owns what sessions wait for; set when the node runs
         self.draining = False  # no new messages: the node is about to stop
         self.full = False  # no new rooms: the node's memory is used up

@@ -173,7 +173,10 @@ def json_text(text: str) -> bytes:
 
 def error(fault: ChatError, ref: str | None) -> bytes:
     """Return the error frame's text."""
-    return _frame("error", {"code": fault.code, "message": fault.message, "ref": ref})
+    payload: dict[str, Any] = {"code": fault.code, "message": fault.message, "ref": ref}
+    if fault.retry_after_ms is not None:
+        payload["retryAfterMs"] = fault.retry_after_ms
+    return _frame("error", payload)
 
 
 def left(room_id: str) -> bytes:
@@ -213,9 +216,10 @@ def hello_room(room_json: bytes, position: Position, messages: bytes, *, tail: P
     return head + b'"tail":%b,"messages":[%b],"hasMoreMessages":%b}' % (_position(tail), messages, flag)
 
 
-def hello(me: bytes, node: str, rooms: list[bytes]) -> bytes:
-    """Return the hello frame's text around the user's and the rooms' JSON."""
-    return b'{"type":"hello","payload":{"me":%b,"node":"%b","rooms":[%b]}}' % (me, node.encode(), b",".join(rooms))
+def hello(me: bytes, node: str, limits: bytes, rooms: list[bytes]) -> bytes:
+    """Return the hello frame's text around the JSON of the user, of the session's limits and of the rooms."""
+    head = b'{"type":"hello","payload":{"me":%b,"node":"%b","limits":%b,' % (me, node.encode(), limits)
+    return head + b'"rooms":[%b]}}' % b",".join(rooms)
 
 
 def joined(  # noqa: PLR0913 - one for each field

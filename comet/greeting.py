@@ -116,7 +116,8 @@ class Greeting:
 
     def _greet(self, rooms: list[bytes]) -> None:
         session = self._session
-        session.send(frames.hello(session.user.to_json(), self._context.membership.incarnation, rooms))
+        node, limits = self._context.membership.incarnation, self._context.limits_json
+        session.send(frames.hello(session.user.to_json(), node, limits, rooms))
 
 
 def _shown(room: Room, found: tuple[Read, bool] | None, count: int) -> bytes:

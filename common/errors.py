@@ -35,6 +35,7 @@ class ChatError(Exception):
     http_status: ClassVar[int] = 500
     grpc_status: ClassVar[str] = "INTERNAL"  # a name of grpc.StatusCode; only adapters import grpc
     retriable: ClassVar[bool] = False
+    retry_after_ms: int | None = None  # earlier the same request would be refused again; None: unknown
 
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
@@ -81,12 +82,16 @@ class Forbidden(ChatError):
 
 
 class RateLimited(ChatError):
-    """The user does it too often; later it works."""
+    """The user does it too often; it works `retry_after_ms` later."""
 
     code = "rate_limited"
     http_status = 429
     grpc_status = "RESOURCE_EXHAUSTED"
     retriable = True
+
+    def __init__(self, message: str, *, retry_after_ms: int) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
 
 
 class Overloaded(ChatError):

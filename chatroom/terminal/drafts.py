@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from chatroom import text
 from chatroom.terminal.room_log import Draft, DraftState, RoomLog
-from chatroom_client import ChatClient, ChatError, Disconnected
+from chatroom_client import ChatClient, ChatError, Disconnected, OutcomeUnknown
 
 
 class Drafts:
@@ -70,7 +70,9 @@ class Drafts:
             log.acked(draft, await self._chat.send(log.room, draft.text, draft.ref))
         except ChatError as e:
             log.failed(draft, text.plain(e.message), refused=True)
+        except OutcomeUnknown:
+            log.failed(draft, "no answer came in time: it may or may not be stored", refused=False)
         except TimeoutError:
-            log.failed(draft, "the server did not answer in time", refused=False)
+            log.failed(draft, "it could not be sent in time", refused=False)
         except Disconnected:
             log.failed(draft, "the connection is closed", refused=False)

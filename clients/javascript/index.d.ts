@@ -111,7 +111,7 @@ export interface Options {
   reconnectFirstMs?: number;
   /** Default: 10,000. */
   reconnectCapMs?: number;
-  /** The time for an answer to a send, a join, a leave or a history request. Default: 240,000. */
+  /** The time for an answer to a send (from its first attempt on), a join, a leave or a history request. Default: 240,000. */
   ackTimeoutMs?: number;
   /** The number of messages sent and not yet acked. Further sends wait. Default: 1000. */
   unackedLimit?: number;
@@ -121,6 +121,16 @@ export interface Options {
 export class ChatError extends Error {
   constructor(code: string, message: string);
   readonly code: string;
+}
+
+/**
+ * A message was sent and no ack came in time: it may or may not be stored. The client does not send it again, because the
+ * server may no longer know its `ref` and would store it twice.
+ */
+export class OutcomeUnknown extends ChatError {
+  constructor(ref: string);
+  readonly code: "unknown";
+  readonly ref: string;
 }
 
 /**
@@ -202,7 +212,14 @@ export class ChatClient {
    * Send a message, after joining the room if necessary. Resolves when the message is stored. It is stored once, however
    * often the client sends it. A second send with the same `ref` within 4 minutes stores nothing either. Of several
    * sends at a time, one that the server refused for the moment may be stored behind later ones: await each send where
-   * the order matters. Rejects with ChatError and Disconnected.
+   * the order matters.
+   *
+   * Any number of sends may be pending: they go at the pace that the server allows, in the order of the calls. Waiting
+   * for its turn costs a message nothing, while others are acked.
+   *
+   * Rejects with OutcomeUnknown without an ack within `ackTimeoutMs` of the first attempt, and when the client would have
+   * to repeat the message after the server may have forgotten its ref. Rejects with ChatError "timeout" when nothing could
+   * be sent for `ackTimeoutMs` (the message is not stored), with ChatError for a refusal, and with Disconnected.
    */
   send(room: string, content: string, options?: { ref?: string | undefined }): Promise<Ack>;
 }

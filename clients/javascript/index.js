@@ -10,8 +10,8 @@
  *
  * After each loss the client connects again (client/connection.js), joins its rooms at their positions (client/rooms.js)
  * and repeats each send without an ack (client/sends.js). The repeated send has the same `ref`, so the server stores it
- * once. After a refusal for the moment the client sends nothing during a jittered pause (client/pause.js), then
- * retries. The Python client behaves the same: tests/conformance/client.json holds both to one table. index.d.ts
+ * once. All frames go at the pace that the server allows. After a refusal for the moment the client sends nothing during a
+ * pause (client/pace.js), then retries. The Python client behaves the same: tests/conformance/client.json holds both to one table. index.d.ts
  * documents the calls, events and options.
  *
  * Bound: at most `unackedLimit` messages are sent and not acked. Further ones wait.
@@ -24,10 +24,10 @@
 
 import { Backoff } from "./client/backoff.js";
 import { ABNORMAL, Connection } from "./client/connection.js";
-import { ChatError, Disconnected } from "./client/errors.js";
-import { NotUnderstood, messagesOf, parse, userOf } from "./client/frames.js";
+import { ChatError, Disconnected, OutcomeUnknown } from "./client/errors.js";
+import { NotUnderstood, messagesOf, numberOf, parse, userOf } from "./client/frames.js";
 import { History } from "./client/history.js";
-import { Pause } from "./client/pause.js";
+import { Pace } from "./client/pace.js";
 import { promised } from "./client/promised.js";
 import { newRef, randomHex } from "./client/refs.js";
 import { Rooms } from "./client/rooms.js";
@@ -35,7 +35,6 @@ import { Sends } from "./client/sends.js";
 
 const CLOSED_BY_US = 1000;
 const RETRIABLE = new Set(["rate_limited", "overloaded", "unavailable"]);
-// Comet remembers a ref for 300 s. A message repeated later than that could be stored twice.
 const DEFAULTS = {
   openTimeoutMs: 10_000,
   pingMs: 20_000,
@@ -45,7 +44,7 @@ const DEFAULTS = {
   unackedLimit: 1000,
 };
 
-export { ChatError, Disconnected };
+export { ChatError, Disconnected, OutcomeUnknown };
 
 /** @implements {declared.ChatClient} */
 export class ChatClient {
@@ -53,7 +52,7 @@ export class ChatClient {
   me = null;
   #options;
   #connection;
-  #pause;
+  #pace;
   #firstRooms;
   /** @type {Map<string, Set<(event: any) => void>>} */
   #listeners = new Map();
@@ -73,17 +72,18 @@ export class ChatClient {
     const urls = [url].flat().map((one) => withQuery(one, who));
     const backoff = new Backoff(this.#options.reconnectFirstMs, this.#options.reconnectCapMs);
     this.#firstRooms = new Set(rooms);
-    this.#pause = new Pause(() => this.#tryAll());
+    this.#pace = new Pace(() => this.#tryAll());
     this.#connection = new Connection(urls, this.#options, backoff, {
+      mayPing: () => this.#pace.take(),
       opening: () => this.#emit({ type: "connecting" }),
       opened: (hello) => this.#onOpened(hello),
       text: (text) => this.#onText(text),
       lost: (code, reason, waitMs) => this.#onLost(code, reason, waitMs),
       ended: (code, reason) => this.#end(new Disconnected(code, reason)),
     });
-    this.#rooms = new Rooms(this.#connection, this.#pause, (event) => this.#emit(event));
-    this.#sends = new Sends(this.#connection, this.#pause, this.#rooms, this.#options.unackedLimit);
-    this.#history = new History(this.#connection, this.#pause);
+    this.#rooms = new Rooms(this.#connection, this.#pace, (event) => this.#emit(event));
+    this.#sends = new Sends(this.#connection, this.#pace, this.#rooms, this.#options);
+    this.#history = new History(this.#connection, this.#pace);
   }
 
   // -- life cycle --
@@ -181,7 +181,7 @@ export class ChatClient {
     this.#rooms.want(room);
     this.#sends.sendAll();
     try {
-      return await this.#answer(one, "the ack");
+      return await one.promise;
     } finally {
       this.#sends.remove(one);
     }
@@ -195,7 +195,7 @@ export class ChatClient {
     return asked.promise.finally(() => clearTimeout(timer));
   }
 
-  /** Leave, join, ask and send everything that waited for the end of a pause or for a connection. */
+  /** Leave, join, ask and send everything that waited for its turn or for a connection, the messages last. */
   #tryAll() {
     this.#rooms.askAll();
     this.#history.askAll();
@@ -209,7 +209,8 @@ export class ChatClient {
     this.me = userOf(hello.me);
     this.#emit({ type: "connected", node: String(hello.node ?? ""), user: this.me });
     this.#opened.resolve(undefined);
-    this.#pause.end();
+    this.#sends.opened(hello.limits);
+    this.#pace.begin(hello.limits);
   }
 
   /** @param {number} code @param {string} reason @param {number} waitMs */
@@ -229,7 +230,7 @@ export class ChatClient {
     if (this.#ended) return;
     this.#ended = fault;
     this.#connection.end();
-    this.#pause.stop();
+    this.#pace.stop();
     this.#forgetConnection();
     this.#history.end(fault);
     this.#opened.reject(fault);
@@ -279,13 +280,15 @@ export class ChatClient {
   }
 
   /** @param {any} payload */
-  #onError({ ref, code, message }) {
+  #onError({ ref, code, message, retryAfterMs }) {
     const fault = new ChatError(code, message);
     const passing = RETRIABLE.has(code) || code === "internal";
+    if (passing) this.#pace.pause({ code, retryAfterMs: numberOf(retryAfterMs) });
     if (this.#sends.refused(ref, fault, passing)) return;
     const view = this.#rooms.askedWith(ref);
     if (view) this.#joinFailed(view, fault, passing);
-    else if (!this.#rooms.leaveRefused(ref, fault, passing)) this.#history.refused(ref, fault, passing);
+    else if (!this.#rooms.leaveRefused(ref, fault, passing) && !this.#rooms.watchRefused(ref, passing))
+      this.#history.refused(ref, fault, passing);
   }
 
   /** @param {Room} view @param {ChatError} fault @param {boolean} passing */

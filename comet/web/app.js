@@ -5,7 +5,7 @@
  * show it; visitor.js knows who looks at it.
  */
 
-import { ChatClient, Disconnected } from "./client.js";
+import { ChatClient, Disconnected, OutcomeUnknown } from "./client.js";
 import { newRef } from "./client/refs.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -157,7 +157,8 @@ async function transmit(room, one) {
   try {
     room.acked(one, await chat.send(room.id, one.content, { ref: one.ref }));
   } catch (fault) {
-    room.failed(one, `Not sent: ${/** @type {Error} */ (fault).message}`);
+    const unknown = fault instanceof OutcomeUnknown && "No answer came in time: it may or may not have been sent";
+    room.failed(one, unknown || `Not sent: ${/** @type {Error} */ (fault).message}`);
   }
   messages.schedule();
 }

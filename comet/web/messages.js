@@ -12,7 +12,7 @@ const NEAR_PX = 60; // so near the end counts as at the end
 const AHEAD_PX = 900; // older messages are asked for before the top is reached
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-const MARKS = { pending: "Sending", sent: "Sent", failed: "Not sent" };
+const MARKS = { pending: "Sending", sent: "Sent", failed: "Failed" };
 
 export class Messages {
   /** @type {Room | null} */

@@ -2,12 +2,13 @@
 
 A scenario is a list of steps; the first key of a step that is a method here says what it is. `each` makes one case of
 every combination: `$name` in a step stands for its value, and a step with `when` belongs only to the cases that have
-that value.
+that value. A step with `after` waits for so many ms first.
 """
 
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ class Subject(Protocol):
 
     async def event(self) -> dict[str, Any]:
         """Return the next event."""
+
+    async def sleep(self, ms: float) -> None:
+        """Move the client's wall clock, and no other clock, as a device that slept finds it."""
 
 
 class Fault(Exception):
@@ -87,13 +91,16 @@ class Run:
         self._peers: list[Peer] = []
         self._heard: dict[str, Any] = {}  # the payload that was expected last
         self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._limits: dict[str, Any] | None = None  # told in each hello; None: an older server's
+        self._refused_at = 0.0
 
     async def play(self, case: Case) -> None:
         """Do all steps."""
         for i, step in enumerate(case.steps):
-            verb = next(name for name in step if name != "when")
+            verb = next(name for name in step if name not in {"when", "after"})
             try:
                 async with asyncio.timeout(TIMEOUT_S):
+                    await asyncio.sleep(step.get("after", 0) / 1000)
                     await getattr(self, f"_{verb.replace(' ', '_')}")(step[verb], step)
             except Exception as e:
                 e.add_note(f"in step {i}, {step}")
@@ -106,10 +113,11 @@ class Run:
     # -- what the server does ----------------------------------------------------------------------------------------
 
     async def _accept(self, how: str, _step: Step) -> None:
-        self._peers.append(await self._server.accept(greet=how == "greet"))
+        self._peers.append(await self._server.accept(greet=how == "greet", limits=self._limits))
 
     async def _expect(self, kind: str, step: Step) -> None:
         self._heard = await self._peer.expect(kind)
+        assert time.monotonic() >= self._refused_at + step.get("notBefore", 0) / 1000, "sent before the pause ended"
         wanted = step.get("payload", {})
         assert {name: self._heard.get(name) for name in wanted} == wanted
         assert not [name for name in step.get("lacks", []) if name in self._heard]
@@ -126,8 +134,10 @@ class Run:
     async def _ack(self, seq: int, _step: Step) -> None:
         await self._peer.ack(self._heard, seq)
 
-    async def _refuse(self, code: str, _step: Step) -> None:
-        await self._peer.refuse(self._heard, code)
+    async def _refuse(self, code: str, step: Step) -> None:
+        self._refused_at = time.monotonic()
+        told = {"retryAfterMs": step["retryAfterMs"]} if "retryAfterMs" in step else {}
+        await self._peer.refuse(self._heard | step.get("about", {}), code, **told)
 
     async def _page(self, seqs: list[int], step: Step) -> None:
         await self._peer.history(self._heard["roomId"], *seqs, more=step.get("more", False))
@@ -174,6 +184,7 @@ class Run:
     async def _enter(self, how: dict[str, Any], _step: Step) -> None:
         """Connect, and be in the first rooms unless a later step says how it goes on."""
         options = OPTIONS | how.get("options", {})
+        self._limits = how.get("limits")
         entering = self._asked["enter"] = asyncio.ensure_future(self._subject.enter(self._server.url, options))
         if how.get("greet", True):
             await self._accept("greet", {})
@@ -183,6 +194,15 @@ class Run:
 
     async def _send(self, content: str, step: Step) -> None:
         self._ask(step, "send", room="r", content=content, ref=step.get("ref"))
+
+    async def _send_many(self, count: int, step: Step) -> None:
+        """Begin to send m1, m2 and so on, without waiting for an ack."""
+        for i in range(1, count + 1):
+            self._ask(step | {"as": f"{step['as']}{i}"}, "send", room="r", content=f"m{i}", ref=None)
+
+    async def _device_sleeps(self, ms: int, _step: Step) -> None:
+        """Let the wall clock go on while no other clock does; a negative time is a wall clock that is set back."""
+        await self._subject.sleep(ms)
 
     async def _join(self, room: str, step: Step) -> None:
         self._ask(step, "join", room=room, since=step.get("since"))

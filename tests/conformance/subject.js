@@ -3,6 +3,10 @@ import { ChatClient } from "../../clients/javascript/index.js";
 
 const EVENTS = ["message", "hole", "presence", "system", "removed", "connected", "reconnecting", "closed"];
 
+const wallMs = Date.now;
+let asleepMs = 0; // the time that this device has slept
+Date.now = () => wallMs() + asleepMs;
+
 /** Return what is to be called with each line; `say` is called with each line that is said. */
 export function subject(say) {
   const chats = new Map();
@@ -18,6 +22,7 @@ export function subject(say) {
     history: (client, { room, before, limit }) => chats.get(client).history(room, { before, limit }),
     leave: (client, { room }) => chats.get(client).leave(room),
     watch: (client, { room }) => chats.get(client).watch(room),
+    sleep: (_client, { ms }) => { asleepMs += ms; },
     end: (client) => chats.get(client)?.close(),
   };
   return (line) => {

@@ -7,12 +7,17 @@ import asyncio
 import dataclasses
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
+import pytest
+
 import chatroom_client
+from chatroom_client import ages
 from tests.conformance.scenario import Fault
 from tests.support.node import NODE
 
@@ -26,6 +31,7 @@ class PythonSubject:
     def __init__(self) -> None:
         self.chat: chatroom_client.ChatClient | None = None
         self._events: Any = None
+        self.asleep_s = 0.0  # the time that this device has slept
 
     def enter(self, url: str, options: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         """Make it, and enter its context."""
@@ -64,10 +70,16 @@ class PythonSubject:
             return {"type": "closed", "code": e.code}
         return {"type": type(event).__name__.lower(), **dataclasses.asdict(event)}
 
+    async def sleep(self, ms: float) -> None:
+        """Move the wall clock of the client."""
+        self.asleep_s += ms / 1000
+
     async def _answered(self, asking: Any) -> Any:
         try:
             answer = await asking
         except (chatroom_client.ChatError, chatroom_client.Disconnected) as e:
+            raise Fault(e.code) from e
+        except chatroom_client.OutcomeUnknown as e:
             raise Fault(e.code) from e
         except TimeoutError as e:
             raise Fault("timeout") from e
@@ -136,6 +148,10 @@ class JavaScriptSubject:
         """Call the method of that name."""
         return self._where.ask(self._number, what, how)
 
+    async def sleep(self, ms: float) -> None:
+        """Move the wall clock of the Node."""
+        await self.ask("sleep", ms=ms)
+
     async def event(self) -> dict[str, Any]:
         """Return the next one."""
         return await self._events.get()
@@ -145,8 +161,11 @@ class JavaScriptSubject:
 async def python() -> AsyncIterator[PythonSubject]:
     """Have the Python client while inside."""
     subject = PythonSubject()
+    clock = SimpleNamespace(time=lambda: time.time() + subject.asleep_s, monotonic=time.monotonic)
     try:
-        yield subject
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ages, "time", clock)
+            yield subject
     finally:
         if subject.chat is not None:
             await subject.chat.close()

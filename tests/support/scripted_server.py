@@ -37,9 +37,10 @@ class Peer:
         """Send any text."""
         await self.connection.send(text)
 
-    async def hello(self) -> None:
-        """Greet."""
-        await self.say("hello", me=ME, node="n1", rooms=[])
+    async def hello(self, limits: dict[str, Any] | None = None) -> None:
+        """Greet, with limits as a newer server does or without."""
+        told = {} if limits is None else {"limits": limits}
+        await self.say("hello", me=ME, node="n1", rooms=[], **told)
 
     async def expect(self, kind: str) -> dict[str, Any]:
         """Return the payload of the next frame, which is of this type."""
@@ -90,9 +91,9 @@ class Peer:
         messages = [message(seq) for seq in seqs]
         await self.say("roomHistory", roomId=room, epoch=1, messages=messages, hasMoreMessages=more)
 
-    async def refuse(self, asked: dict[str, Any], code: str) -> None:
+    async def refuse(self, asked: dict[str, Any], code: str, **more: object) -> None:
         """Answer with an error."""
-        await self.say("error", code=code, message=f"it is {code}", ref=asked["ref"])
+        await self.say("error", code=code, message=f"it is {code}", ref=asked["ref"], **more)
 
     async def close(self, code: int) -> None:
         """Close with a code."""
@@ -122,12 +123,12 @@ class ScriptedServer:
         self.url = ""
         self.refusal: int | None = None  # the HTTP status that answers each handshake
 
-    async def accept(self, *, greet: bool = True) -> Peer:
+    async def accept(self, *, greet: bool = True, limits: dict[str, Any] | None = None) -> Peer:
         """Wait for the next connection, and greet it."""
         async with asyncio.timeout(TIMEOUT_S):
             peer = await self.came.get()
         if greet:
-            await peer.hello()
+            await peer.hello(limits)
         return peer
 
     def refuse(self, connection: ServerConnection, _request: Request) -> Response | None:

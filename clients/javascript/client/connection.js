@@ -42,7 +42,7 @@ export class Connection {
   /**
    * @param {string[]} urls @param {{ openTimeoutMs: number, pingMs: number, WebSocket: new (url: string) => Socket }} options
    * @param {Backoff} backoff
-   * @param {{ opening(): void, opened(hello: any): void, text(text: string): void, ended(code: number, reason: string): void,
+   * @param {{ mayPing(): boolean, opening(): void, opened(hello: any): void, text(text: string): void, ended(code: number, reason: string): void,
    *   lost(code: number, reason: string, waitMs: number): void }} owner
    */
   constructor(urls, options, backoff, owner) {
@@ -140,6 +140,7 @@ export class Connection {
       this.lose(ABNORMAL, "the server is silent");
       return;
     }
+    if (!this.#owner.mayPing()) return; // the next one will do
     this.#heard = false;
     this.send("ping", {});
   }

@@ -14,6 +14,19 @@ export class ChatError extends Error {
   }
 }
 
+/** @implements {declared.OutcomeUnknown} */
+export class OutcomeUnknown extends ChatError {
+  /** @type {"unknown"} */
+  code = "unknown";
+
+  /** @param {string} ref */
+  constructor(ref) {
+    super("unknown", "no answer came in time: the message may or may not be stored");
+    this.name = "OutcomeUnknown";
+    this.ref = ref;
+  }
+}
+
 /** @implements {declared.Disconnected} */
 export class Disconnected extends Error {
   /** @param {number} code @param {string} reason */

@@ -58,6 +58,11 @@ export function userOf(user) {
   return { id: String(user?.id ?? ""), username: String(user?.username ?? "") };
 }
 
+/** Return a number of a frame that must not be negative, or 0 for one that is missing or invalid. @param {any} value @returns {number} */
+export function numberOf(value) {
+  return Number.isFinite(value) && value >= 0 ? value : 0;
+}
+
 /** @param {unknown} value */
 export function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);

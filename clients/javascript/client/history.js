@@ -4,7 +4,7 @@
  * whose caller gave up keeps its place until its answer.
  *
  * @import { Connection } from "./connection.js"
- * @import { Pause } from "./pause.js"
+ * @import { Pace } from "./pace.js"
  * @import { Promised } from "./promised.js"
  * @typedef {Promised & { payload: { roomId: string, ref: string }, asked: boolean, over: boolean }} Question
  *   `asked`: sent on the present connection and not refused since; `over`: the caller no longer waits
@@ -17,12 +17,12 @@ export class History {
   /** @type {Map<string, Question>} by ref, in the order of the requests */
   #questions = new Map();
   #connection;
-  #pause;
+  #pace;
 
-  /** @param {Connection} connection @param {Pause} pause */
-  constructor(connection, pause) {
+  /** @param {Connection} connection @param {Pace} pace */
+  constructor(connection, pace) {
     this.#connection = connection;
-    this.#pause = pause;
+    this.#pace = pace;
   }
 
   /** Request a page. @param {{ roomId: string, ref: string, firstMessageId: string | undefined, limit: number | undefined }} payload */
@@ -35,11 +35,11 @@ export class History {
     return question;
   }
 
-  /** Send each request that was not sent on this connection, unless a pause is on. */
+  /** Send each request that was not sent on this connection, as far as the pace allows it. */
   askAll() {
-    if (this.#pause.isOn || !this.#connection.isOpen) return;
+    if (!this.#connection.isOpen) return;
     for (const one of this.#questions.values()) {
-      if (one.asked) continue;
+      if (one.asked || !this.#pace.take()) continue;
       one.asked = true;
       this.#connection.send("requestRoomHistory", one.payload);
     }
@@ -66,7 +66,6 @@ export class History {
     if (passing) {
       one.asked = false;
       this.#questions.set(ref, one); // behind the requests that wait now
-      this.#pause.begin();
     } else one.reject(fault);
   }
 

@@ -3,9 +3,9 @@
  * the connection ends them all, because it leaves all rooms. After a refusal for the moment, a request is repeated.
  *
  * @import { Connection } from "./connection.js"
- * @import { Pause } from "./pause.js"
+ * @import { Pace } from "./pace.js"
  * @import { Promised } from "./promised.js"
- * @typedef {Promised & { room: string, held: boolean }} Leave  `held`: to be sent at the end of the pause
+ * @typedef {Promised & { room: string, held: boolean }} Leave  `held`: to be sent when the pace allows it
  */
 
 import { promised } from "./promised.js";
@@ -15,18 +15,18 @@ export class Leaves {
   /** @type {Map<string, Leave>} by ref */
   #asked = new Map();
   #connection;
-  #pause;
+  #pace;
 
-  /** @param {Connection} connection @param {Pause} pause */
-  constructor(connection, pause) {
+  /** @param {Connection} connection @param {Pace} pace */
+  constructor(connection, pace) {
     this.#connection = connection;
-    this.#pause = pause;
+    this.#pace = pace;
   }
 
   /** Leave a room. @param {string} room @returns {Leave} */
   ask(room) {
     /** @type {Leave} */
-    const one = { room, held: this.#pause.isOn, ...promised() };
+    const one = { room, held: false, ...promised() };
     one.promise.finally(() => this.#forget(one)).catch(() => {});
     this.#ask(one);
     return one;
@@ -36,6 +36,7 @@ export class Leaves {
   #ask(one) {
     const ref = newRef();
     this.#asked.set(ref, one);
+    one.held = !this.#pace.take();
     if (!one.held) this.#connection.send("leaveRoom", { roomId: one.room, ref });
   }
 
@@ -49,11 +50,10 @@ export class Leaves {
     return [...this.#asked.values()].some((one) => one.room === room);
   }
 
-  /** Send the requests that waited for the end of a pause, except for rooms that are wanted again. @param {(room: string) => boolean} isWanted */
+  /** Send the requests that waited for their turn, except for rooms that are wanted again. @param {(room: string) => boolean} isWanted */
   tryAll(isWanted) {
     for (const [ref, one] of [...this.#asked].filter(([, one]) => one.held)) {
       this.#asked.delete(ref);
-      one.held = false;
       if (isWanted(one.room)) one.resolve(undefined);
       else this.#ask(one);
     }
@@ -69,8 +69,7 @@ export class Leaves {
     const one = this.#asked.get(ref);
     if (!one) return false;
     one.held = passing;
-    if (passing) this.#pause.begin();
-    else one.reject(fault);
+    if (!passing) one.reject(fault);
     return true;
   }
 

@@ -19,6 +19,9 @@ export class Room {
   /** @type {string | null} ref of the joinRoom that made it live: its recovery may still fail */
   answered = null;
   watched = false;
+  watchDue = false; // requestPresence is to be sent when the room is live
+  /** @type {string | null} ref of the last requestPresence */
+  watchAsked = null;
   leaving = false; // the client leaves it after the acks of all messages to it
   online = 0;
   tail = START; // the end of the log at the latest join

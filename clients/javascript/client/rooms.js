@@ -5,7 +5,7 @@
  *
  * @import { Events, Joined, Position } from "../index.js"
  * @import { Connection } from "./connection.js"
- * @import { Pause } from "./pause.js"
+ * @import { Pace } from "./pace.js"
  * @import { Promised } from "./promised.js"
  */
 
@@ -23,15 +23,15 @@ export class Rooms {
   #joining = new Map();
   #leaves;
   #connection;
-  #pause;
+  #pace;
   #emit;
 
-  /** @param {Connection} connection @param {Pause} pause @param {(event: Events[keyof Events]) => void} emit */
-  constructor(connection, pause, emit) {
+  /** @param {Connection} connection @param {Pace} pace @param {(event: Events[keyof Events]) => void} emit */
+  constructor(connection, pace, emit) {
     this.#connection = connection;
-    this.#pause = pause;
+    this.#pace = pace;
     this.#emit = emit;
-    this.#leaves = new Leaves(connection, pause);
+    this.#leaves = new Leaves(connection, pace);
   }
 
   // -- state --
@@ -61,7 +61,7 @@ export class Rooms {
       view = new Room(room, since ?? null);
       this.#views.set(room, view);
     }
-    if (!view.live && !this.#pause.isOn) this.#ask(view);
+    if (!view.live) this.#ask(view);
     return view;
   }
 
@@ -99,21 +99,33 @@ export class Rooms {
     const view = this.#views.get(room);
     if (!view) throw new ChatError("bad_request", `${room} is not joined`);
     view.watched = on;
-    if (view.live) this.#connection.send("requestPresence", { roomId: room, watch: on });
+    view.watchDue = true;
+    this.#askWatch(view);
   }
 
-  /** Send the leaves that waited for the end of a pause, and join all rooms that are not live. */
+  /** Send the leaves that waited for their turn, join all rooms that are not live, and watch the others. */
   askAll() {
     this.#leaves.tryAll((room) => this.#views.has(room));
-    for (const view of this.#views.values()) if (!view.live) this.#ask(view);
+    for (const view of this.#views.values()) {
+      if (!view.live) this.#ask(view);
+      this.#askWatch(view);
+    }
   }
 
   /** Join a room, at its position if it has one. @param {Room} view */
   #ask(view) {
-    if (!this.#connection.isOpen || view.asked) return;
+    if (!this.#connection.isOpen || view.asked || !this.#pace.take()) return;
     view.asked = newRef();
     const since = view.position ?? undefined;
     this.#connection.send("joinRoom", { roomId: view.room, ref: view.asked, since });
+  }
+
+  /** Start or stop a room's `presence` events, if that is due. @param {Room} view */
+  #askWatch(view) {
+    if (!view.watchDue || !view.live || !this.#connection.isOpen || !this.#pace.take()) return;
+    view.watchDue = false;
+    view.watchAsked = newRef();
+    this.#connection.send("requestPresence", { roomId: view.room, watch: view.watched, ref: view.watchAsked });
   }
 
   // -- the connection --
@@ -138,7 +150,7 @@ export class Rooms {
       messagesOf(payload).forEach((one) => this.#emit(one));
     } else if (view?.live) {
       view.take(messagesOf(payload)).forEach((one) => this.#emit(one));
-      if (!view.live) this.#pause.begin(); // at a gap: the room is joined again after the pause
+      if (!view.live) this.#pace.pause(); // at a gap: the room is joined again after the pause
     }
   }
 
@@ -152,12 +164,13 @@ export class Rooms {
     }
     view.onJoined(payload, tailOf(payload), messagesOf(payload)).forEach((one) => this.#emit(one));
     if (!view.live) {
-      this.#pause.begin();
+      this.#pace.pause();
       return;
     }
     this.tell(room, view.joined());
     this.#emit({ type: "joined", ...view.joined() });
-    if (view.watched) this.#connection.send("requestPresence", { roomId: room, watch: true });
+    view.watchDue ||= view.watched;
+    this.#askWatch(view);
   }
 
   /** Handle a `left`. @param {string} room */
@@ -179,13 +192,17 @@ export class Rooms {
    */
   refused(view, fault, passing) {
     view.lost();
-    if (passing) {
-      this.#pause.begin();
-      return false;
-    }
+    if (passing) return false;
     this.#views.delete(view.room);
     if (view.position) this.#emit({ type: "removed", room: view.room, reason: fault.message });
     return true;
+  }
+
+  /** Handle an error. Return whether it answers a requestPresence. @param {string} ref @param {boolean} passing */
+  watchRefused(ref, passing) {
+    const view = [...this.#views.values()].find((one) => ref && one.watchAsked === ref);
+    if (view) view.watchDue = passing;
+    return view !== undefined;
   }
 
   /** Settle the pending joins of a room. @param {string} room @param {Joined | null} joined @param {Error} [fault] */

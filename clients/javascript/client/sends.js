@@ -1,35 +1,54 @@
 /**
- * The client's sends without an ack. Sends them in order, a bounded number at a time. Repeats them on each new connection,
- * and after a pause those that the server refused for the moment.
+ * The client's sends without an ack, in order. Each is sent while its room is live, when the pace allows it
+ * (client/pace.js), again on each new connection, and again after a pause if the server refused it for the moment. It is not
+ * sent again when the server may have forgotten its `ref`: then its outcome is unknown.
+ *
+ * Time: a message that may be stored waits `ackTimeoutMs` for its ack, from its first attempt on. One that was never sent
+ * waits for its turn, as long as other messages are acked meanwhile, and otherwise for `ackTimeoutMs`.
+ *
+ * Bound: at most `unackedLimit` messages are sent and not acked. The others wait here, as many as the program sends.
  *
  * @import { Connection } from "./connection.js"
- * @import { Pause } from "./pause.js"
+ * @import { Pace } from "./pace.js"
  * @import { Promised } from "./promised.js"
  * @import { Rooms } from "./rooms.js"
- * @typedef {Promised & { ref: string, room: string, content: string, sent: boolean, faults: number }} Outgoing
- *   `sent`: on the present connection and not refused since; `faults`: the number of `internal` errors
+ * @typedef {Promised & { ref: string, room: string, content: string, began: number, timer: any, sent: boolean,
+ *   attempts: number, age: Age | null, faults: number, over: boolean }} Outgoing
+ *   `sent`: on the present connection and not refused since; `attempts`: those that may have been stored; `age`: since the
+ *   first of these; `faults`: the number of `internal` errors; `over`: it is acked or failed
  */
 
-import { ChatError } from "./errors.js";
-import { NotUnderstood, isObject } from "./frames.js";
+import { Age } from "./age.js";
+import { ChatError, OutcomeUnknown } from "./errors.js";
+import { NotUnderstood, isObject, numberOf } from "./frames.js";
 import { promised } from "./promised.js";
 
 const INTERNAL_TRIES = 5; // the message itself may cause the server's fault
+const REF_WINDOW_S = 300; // of a server that does not tell its own (COMET_REF_WINDOW_SECONDS)
+const WINDOW_SHARE = 0.8; // the rest is for a frame that is long on its way
+const NOTHING_STORED = new Set(["rate_limited", "overloaded"]);
 
 export class Sends {
   /** @type {Map<string, Outgoing>} in the order of sending */
   #byRef = new Map();
   #connection;
-  #pause;
+  #pace;
   #rooms;
   #limit;
+  #ackTimeoutMs;
+  #windowMs = REF_WINDOW_S * WINDOW_SHARE * 1000;
+  #acked = 0; // the time of the last ack
 
-  /** @param {Connection} connection @param {Pause} pause @param {Rooms} rooms @param {number} limit */
-  constructor(connection, pause, rooms, limit) {
+  /**
+   * @param {Connection} connection @param {Pace} pace @param {Rooms} rooms
+   * @param {{ unackedLimit: number, ackTimeoutMs: number }} options
+   */
+  constructor(connection, pace, rooms, { unackedLimit, ackTimeoutMs }) {
     this.#connection = connection;
-    this.#pause = pause;
+    this.#pace = pace;
     this.#rooms = rooms;
-    this.#limit = limit;
+    this.#limit = unackedLimit;
+    this.#ackTimeoutMs = ackTimeoutMs;
   }
 
   get size() {
@@ -49,28 +68,55 @@ export class Sends {
   /** Add a message, which `sendAll` sends. @param {string} ref @param {string} room @param {string} content */
   add(ref, room, content) {
     if (this.#byRef.has(ref)) throw new ChatError("bad_request", `${ref} waits for its ack already`);
+    const state = { began: performance.now(), timer: undefined, sent: false, attempts: 0, age: null, faults: 0, over: false };
     /** @type {Outgoing} */
-    const one = { ref, room, content, sent: false, faults: 0, ...promised() };
+    const one = { ref, room, content, ...state, ...promised() };
+    one.timer = setTimeout(() => this.#checkTime(one), this.#ackTimeoutMs);
     this.#byRef.set(ref, one);
     return one;
   }
 
-  /** Forget a message: it is acked, failed, or no longer waited for. @param {Outgoing} one */
+  /** Forget a message: it is acked or failed. @param {Outgoing} one */
   remove(one) {
+    clearTimeout(one.timer);
     this.#byRef.delete(one.ref);
     this.sendAll(); // another message takes its place
   }
 
   /** Send what may be sent now. A message to a room that is not live waits: it would join the room anew, and open a gap. */
   sendAll() {
-    if (this.#pause.isOn || !this.#connection.isOpen) return;
+    if (!this.#connection.isOpen) return;
     let places = this.#limit;
     for (const one of this.#byRef.values()) {
       if (places-- === 0) return;
-      if (one.sent || !this.#rooms.isLive(one.room)) continue;
-      one.sent = true;
-      this.#connection.send("clientMessages", { roomId: one.room, content: one.content, ref: one.ref });
+      if (one.sent || one.over || !this.#rooms.isLive(one.room)) continue;
+      if (one.age && one.age.ms > this.#windowMs) this.#fail(one, new OutcomeUnknown(one.ref));
+      else if (this.#pace.take({ message: true })) this.#send(one);
+      else return;
     }
+  }
+
+  /** @param {Outgoing} one */
+  #send(one) {
+    one.sent = true;
+    one.attempts++;
+    one.age ??= new Age();
+    this.#connection.send("clientMessages", { roomId: one.room, content: one.content, ref: one.ref });
+  }
+
+  /** End the wait for an ack, or go on waiting. @param {Outgoing} one */
+  #checkTime(one) {
+    const ms = this.#ackTimeoutMs;
+    const leftMs = one.age ? ms - one.age.ms : Math.max(one.began, this.#acked) + ms - performance.now();
+    if (leftMs > 0) one.timer = setTimeout(() => this.#checkTime(one), leftMs);
+    else if (one.age) this.#fail(one, new OutcomeUnknown(one.ref));
+    else this.#fail(one, new ChatError("timeout", `nothing could be sent for ${ms / 1000} s`));
+  }
+
+  /** @param {Outgoing} one @param {Error} fault */
+  #fail(one, fault) {
+    one.over = true;
+    one.reject(fault);
   }
 
   /** Handle an `ack`. Ignore one for a send that is no longer waited for. @param {any} payload */
@@ -78,7 +124,10 @@ export class Sends {
     const one = this.#byRef.get(ref);
     const [stored] = messages;
     if (!isObject(stored) || ref === undefined) throw new NotUnderstood();
-    one?.resolve({ ref, room: one.room, epoch, seq: stored.seq, id: stored.id, timestamp: stored.timestamp });
+    this.#acked = performance.now();
+    if (!one) return;
+    one.over = true;
+    one.resolve({ ref, room: one.room, epoch, seq: stored.seq, id: stored.id, timestamp: stored.timestamp });
   }
 
   /**
@@ -89,16 +138,20 @@ export class Sends {
     const one = this.#byRef.get(ref);
     if (!one) return false;
     one.faults += Number(fault.code === "internal");
-    if (passing && one.faults < INTERNAL_TRIES) {
-      one.sent = false;
-      this.#pause.begin();
-    } else one.reject(fault);
+    if (NOTHING_STORED.has(fault.code) && --one.attempts === 0) one.age = null;
+    if (passing && one.faults < INTERNAL_TRIES) one.sent = false;
+    else this.#fail(one, fault);
     return true;
   }
 
   /** Reject a room's messages. @param {string} room @param {Error} fault */
   fail(room, fault) {
-    for (const one of this.of(room)) one.reject(fault);
+    for (const one of this.of(room)) this.#fail(one, fault);
+  }
+
+  /** Take the ref window of the limits in a `hello`, if it tells one. @param {any} limits */
+  opened(limits) {
+    this.#windowMs = (numberOf(limits?.refWindowSeconds) || REF_WINDOW_S) * WINDOW_SHARE * 1000;
   }
 
   /** Repeat all messages on the next connection. */
@@ -108,6 +161,6 @@ export class Sends {
 
   /** Reject all messages. @param {Error} fault */
   end(fault) {
-    for (const one of this.#byRef.values()) one.reject(fault);
+    for (const one of this.#byRef.values()) this.#fail(one, fault);
   }
 }

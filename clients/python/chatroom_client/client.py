@@ -6,11 +6,11 @@
             ...
 
 After each lost connection the client reconnects (connection.py), joins its rooms at their positions (rooms.py), and
-sends each message without an ack again (sends.py) with its first `ref`. The server stores a ref only once. A request
-that the server refused for the moment is sent again after a jittered pause, and nothing else is sent until then
-(pause.py).
+sends each message without an ack again (sends.py) with its first `ref`. The server stores a ref only once. All
+frames go at the pace that the server allows. A request that it refused for the moment is sent again after a pause, and
+nothing else is sent until then (pace.py).
 
-Bounds: at most `unacked_limit` messages wait for their acks, then `send` waits. At most `events_limit` events wait for
+Bounds: at most `unacked_limit` messages are on their way, then `send` waits. At most `events_limit` events wait for
 the reader, then the oldest one is dropped and reported (events.py).
 """
 
@@ -25,16 +25,15 @@ from typing import Any, ClassVar, Final, Self
 from chatroom_client import frames
 from chatroom_client.backoff import Backoff
 from chatroom_client.connection import Connection, ConnectionOptions, Trace, with_query
-from chatroom_client.errors import CLOSED_BY_OWNER, Disconnected, chat_error
+from chatroom_client.errors import CLOSED_BY_OWNER, Disconnected, Internal, chat_error
 from chatroom_client.events import Connected, Event, EventQueue, Presence, Reconnecting, System
 from chatroom_client.history import HistoryRequests
-from chatroom_client.pause import Pause
+from chatroom_client.pace import Pace
 from chatroom_client.refs import Refs
 from chatroom_client.rooms import FollowedRooms
 from chatroom_client.sends import PendingSends
 from chatroom_client.types import Ack, History, Joined, Position, User
 
-# Comet remembers a ref for COMET_REF_WINDOW_SECONDS (300). Sent again later, a message could be stored twice.
 ACK_TIMEOUT_S: Final = 240.0
 RETRY_FIRST_S: Final = 0.1
 RETRY_CAP_S: Final = 2.0
@@ -82,10 +81,12 @@ class ChatClient:
         self._ack_timeout_s = ack_timeout_s
         self._events = EventQueue(events_limit)
         self._refs = Refs()
-        self._pause = Pause(Backoff(RETRY_FIRST_S, RETRY_CAP_S, rng), self._send_all)
-        self._rooms = FollowedRooms(self._connection, self._events, self._pause, self._refs)
-        self._sends = PendingSends(self._connection, self._pause, self._rooms, unacked_limit)
-        self._history = HistoryRequests(self._connection, self._pause, self._refs)
+        self._pace = Pace(Backoff(RETRY_FIRST_S, RETRY_CAP_S, rng), self._send_all)
+        self._rooms = FollowedRooms(self._connection, self._events, self._pace, self._refs)
+        self._sends = PendingSends(
+            self._connection, self._pace, self._rooms, limit=unacked_limit, ack_timeout_s=ack_timeout_s
+        )
+        self._history = HistoryRequests(self._connection, self._pace, self._refs)
         self._greeted = asyncio.Event()  # set by the first hello, and by the end of the client
         self._running: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None  # the reason of the end
@@ -143,7 +144,7 @@ class ChatClient:
         if self._failure is not None:
             return
         self._failure = failure
-        self._pause.stop()
+        self._pace.stop()
         self._greeted.set()
         self._events.end(failure)
         self._sends.fail_all(failure)
@@ -245,17 +246,20 @@ class ChatClient:
         stored or not: a call with the same `ref` within 4 minutes stores it once. The server may refuse one of several
         concurrent sends for the moment and store it behind later ones, so await each send where the order matters.
 
-        Raises TimeoutError without an ack within `ack_timeout_s` (the message may be stored), BadRequest (TooLarge
-        among them), Forbidden, Internal, Disconnected.
+        Any number of calls may run at a time: the messages go at the pace that the server allows, in the order of the
+        calls. Waiting for its turn costs a message nothing, while others are acked. `ack_timeout_s` counts from its
+        first attempt.
+
+        Raises OutcomeUnknown without an ack within `ack_timeout_s`, and when the client would have to send the message
+        again after the server may have forgotten its ref: the message may or may not be stored. Raises TimeoutError if
+        nothing could be sent for `ack_timeout_s`: the message is not stored. Raises BadRequest (TooLarge among them),
+        Forbidden, Internal, Disconnected.
         """
-        async with asyncio.timeout(self._ack_timeout_s), self._sends.slot():
-            if room not in self._rooms:
-                await self.join(room)
-            self._check_running()
-            return await self._sends.send(ref or self._refs.new(), room, text)
+        self._check_running()
+        return await self._sends.send(ref or self._refs.new(), room, text)
 
     def _send_all(self) -> None:
-        """Send each request that is not sent yet on this connection."""
+        """Send each request that is not sent yet on this connection, the messages last."""
         self._rooms.send_all()
         self._history.send_all()
         self._sends.send_all()
@@ -267,7 +271,9 @@ class ChatClient:
         me = hello.get("me") or {}
         self.me = User(str(me.get("id", "")), str(me.get("username", "")))
         self._events.put(Connected(str(hello.get("node", "")), self.me))
-        self._pause.end()
+        limits = hello.get("limits")
+        self._sends.on_open(limits)
+        self._pace.begin(limits)
         self._greeted.set()
 
     def on_lost(self, code: int, reason: str, wait_s: float) -> None:
@@ -313,13 +319,20 @@ class ChatClient:
         self._events.put(Presence(payload["roomId"], payload["onlineCount"], users))
 
     def _on_error(self, payload: dict[str, Any]) -> None:
-        ref, error = payload.get("ref"), chat_error(payload["code"], payload["message"])
+        retry_after_s = frames.number(payload.get("retryAfterMs")) / 1000
+        ref, error = payload.get("ref"), chat_error(payload["code"], payload["message"], retry_after_s)
+        if error.retriable or isinstance(error, Internal):
+            self._pace.pause(error)
         if self._sends.on_error(ref, error):
             return
         if (room := self._rooms.joined_with(ref)) is not None:
             if self._rooms.on_join_error(room, error):
                 self._sends.fail_room(room, error)
-        elif not (self._rooms.on_leave_error(ref, error) or self._history.on_error(ref, error)):
+        elif not (
+            self._rooms.on_leave_error(ref, error)
+            or self._rooms.on_watch_error(ref, error)
+            or self._history.on_error(ref, error)
+        ):
             log.warning("The server reports an error: %s, %s", payload["code"], payload["message"])
 
     _HANDLERS: ClassVar[dict[str, Callable[["ChatClient", dict[str, Any]], None]]] = {

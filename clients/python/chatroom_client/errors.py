@@ -8,6 +8,8 @@
     +-- Overloaded              the server reached a limit of its own and stored nothing
     +-- Unavailable             a service behind the server is away
     +-- Internal                the server failed
+    TimeoutError                no answer came in time; a message was not stored, as the client never sent it
+    +-- OutcomeUnknown          the client sent a message, which may or may not be stored
     Disconnected                the client has ended
 
 The client itself retries each error that is retriable, so a caller sees only the other ones. The codes are those of
@@ -27,9 +29,10 @@ class ChatError(Exception):
     code: ClassVar[str] = "internal"
     retriable: ClassVar[bool] = False  # the same request may succeed later
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.message = message
+        self.retry_after_s = retry_after_s  # earlier the server would refuse the same request again; 0 if not known
 
 
 class BadRequest(ChatError):
@@ -75,6 +78,19 @@ class Internal(ChatError):
     """The server failed."""
 
 
+class OutcomeUnknown(TimeoutError):
+    """A message was sent and no ack came in time: it may or may not be stored.
+
+    The client does not send it again, because the server may no longer know its `ref` and would store it twice.
+    """
+
+    code: ClassVar[str] = "unknown"
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"no ack came in time: the message with the ref {ref!r} may or may not be stored")
+        self.ref = ref
+
+
 class Disconnected(Exception):
     """The client has ended: the server does not accept it any more, or its owner closed it.
 
@@ -93,6 +109,6 @@ _BY_CODE: Final[dict[str, type[ChatError]]] = {
 }
 
 
-def chat_error(code: str, message: str) -> ChatError:
+def chat_error(code: str, message: str, retry_after_s: float = 0.0) -> ChatError:
     """Return the error that an `error` frame reports; an unknown code becomes BadRequest."""
-    return _BY_CODE.get(code, BadRequest)(message)
+    return _BY_CODE.get(code, BadRequest)(message, retry_after_s)

@@ -5,6 +5,7 @@ the same texts.
 """
 
 import json
+import math
 from typing import Any, NoReturn
 
 try:
@@ -55,3 +56,10 @@ def parse(text: str) -> tuple[str, dict[str, Any]] | None:
     except (ValueError, KeyError):
         return None
     return (kind, payload) if isinstance(kind, str) and isinstance(payload, dict) else None
+
+
+def number(value: object) -> float:
+    """Return a number of a frame that must not be negative. Return 0 for one that is missing or is no such number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if 0 <= value < math.inf else 0.0

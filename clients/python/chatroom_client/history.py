@@ -10,7 +10,7 @@ from typing import Any
 
 from chatroom_client.connection import Connection
 from chatroom_client.errors import ChatError, Internal
-from chatroom_client.pause import Pause
+from chatroom_client.pace import Pace
 from chatroom_client.refs import Refs
 from chatroom_client.room import older_messages
 from chatroom_client.types import History
@@ -28,9 +28,9 @@ class HistoryRequest:
 class HistoryRequests:
     """The open requests of one client by ref, in the order of sending."""
 
-    def __init__(self, connection: Connection, pause: Pause, refs: Refs) -> None:
+    def __init__(self, connection: Connection, pace: Pace, refs: Refs) -> None:
         self._connection = connection
-        self._pause = pause
+        self._pace = pace
         self._refs = refs
         self._requests: dict[str, HistoryRequest] = {}
 
@@ -44,9 +44,9 @@ class HistoryRequests:
         return await request.page
 
     def send_all(self) -> None:
-        """Send each request not yet sent on this connection, unless a pause is on."""
+        """Send each request not yet sent on this connection, as far as the pace allows it."""
         for request in self._requests.values():
-            if not request.sent and self._connection.is_open and not self._pause.is_on:
+            if not request.sent and self._connection.is_open and self._pace.take():
                 request.sent = True
                 self._connection.send("requestRoomHistory", request.payload)
 
@@ -71,7 +71,6 @@ class HistoryRequests:
         if error.retriable or isinstance(error, Internal):
             request.sent = False
             self._requests[ref] = request  # behind the requests that were sent meanwhile
-            self._pause.begin()
         elif not request.page.done():
             request.page.set_exception(error)
         return True

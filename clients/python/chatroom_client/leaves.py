@@ -1,7 +1,7 @@
 """Requests to leave rooms: each is sent until the server answers `left` or the connection is lost.
 
 The server answers in the order of the requests. A `left` frame carries no ref, an `error` frame does. A request that
-was refused for the moment is sent again after the pause, unless the room was joined again by then.
+was refused for the moment is sent again after a pause (pace.py), unless the room was joined again by then.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chatroom_client.connection import Connection
 from chatroom_client.errors import ChatError, Internal
-from chatroom_client.pause import Pause
+from chatroom_client.pace import Pace
 from chatroom_client.refs import Refs
 
 log = logging.getLogger("chatroom_client")
@@ -37,12 +37,12 @@ class LeaveRequest:
 class LeaveRequests:
     """The open requests on one connection. Bound: the joined rooms."""
 
-    def __init__(self, connection: Connection, pause: Pause, refs: Refs) -> None:
+    def __init__(self, connection: Connection, pace: Pace, refs: Refs) -> None:
         self._connection = connection
-        self._pause = pause
+        self._pace = pace
         self._refs = refs
         self._sent: dict[str, LeaveRequest] = {}  # by ref, in the order of sending
-        self._held: list[LeaveRequest] = []  # to be sent after the pause
+        self._held: list[LeaveRequest] = []  # to be sent when the pace allows it
 
     def __contains__(self, room: str) -> bool:
         return any(one.room == room for one in (*self._sent.values(), *self._held))
@@ -67,7 +67,7 @@ class LeaveRequests:
         self._send(LeaveRequest(room))
 
     def send_held(self, joined: Container[str]) -> None:
-        """Send the requests that waited for the end of a pause, except for rooms that were joined again."""
+        """Send the requests that waited for their turn, except for rooms that were joined again."""
         held, self._held = self._held, []
         for request in held:
             if request.room in joined:
@@ -87,7 +87,6 @@ class LeaveRequests:
             return False
         if error.retriable or isinstance(error, Internal):
             self._held.append(request)
-            self._pause.begin()
         else:
             log.warning("The server refused to let this client leave %s: %s", request.room, error.message)
             request.end(error)
@@ -101,7 +100,7 @@ class LeaveRequests:
         self._held.clear()
 
     def _send(self, request: LeaveRequest) -> None:
-        if self._pause.is_on:
+        if not self._pace.take():
             self._held.append(request)
             return
         ref = self._refs.new()

@@ -30,6 +30,8 @@ class FollowedRoom:
         self.join_ref: str | None = None  # the `joinRoom` that waits for its answer
         self.joined_ref: str | None = None  # the `joinRoom` that made it live: its recovery may still fail
         self.watched = False
+        self.watch_ref: str | None = None  # the last `requestPresence`
+        self.watch_due = False  # `requestPresence` is to be sent when the room is live
         self.leaving = False  # `leave` was called and waits for the acks of this room
         self.online = 0
 

@@ -13,7 +13,7 @@ from chatroom_client.connection import Connection
 from chatroom_client.errors import ChatError, Forbidden, Internal
 from chatroom_client.events import Event, EventQueue, Removed
 from chatroom_client.leaves import LeaveRequests
-from chatroom_client.pause import Pause
+from chatroom_client.pace import Pace
 from chatroom_client.refs import Refs
 from chatroom_client.room import FollowedRoom, pushed_messages
 from chatroom_client.types import Joined, Position
@@ -24,14 +24,14 @@ log = logging.getLogger("chatroom_client")
 class FollowedRooms:
     """The rooms of one client, by id."""
 
-    def __init__(self, connection: Connection, events: EventQueue, pause: Pause, refs: Refs) -> None:
+    def __init__(self, connection: Connection, events: EventQueue, pace: Pace, refs: Refs) -> None:
         self._connection = connection
         self._events = events
-        self._pause = pause
+        self._pace = pace
         self._refs = refs
         self._rooms: dict[str, FollowedRoom] = {}
         self._joining: dict[str, list[asyncio.Future[Joined]]] = {}  # by room, the callers of `join`
-        self._leaves = LeaveRequests(connection, pause, refs)
+        self._leaves = LeaveRequests(connection, pace, refs)
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -54,17 +54,22 @@ class FollowedRooms:
 
         Raises the server's final refusal, and the failure given to `fail_all`.
         """
-        one = self._rooms.get(room)
-        if one is None:
-            one = self._rooms[room] = FollowedRoom(room, since)
+        one = self.follow(room, since)
         one.leaving = False
         if (answer := one.joined) is not None:
             return answer
         joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
         self._joining.setdefault(room, []).append(joined)
-        if not self._pause.is_on:
-            self._send_join(one)
         return await joined
+
+    def follow(self, room: str, since: Position | None = None) -> FollowedRoom:
+        """Follow a room from now on, and return it. A room that is not live is joined as soon as the server can."""
+        one = self._rooms.get(room)
+        if one is None:
+            one = self._rooms[room] = FollowedRoom(room, since)
+        if not one.live:
+            self._send_join(one)
+        return one
 
     def plan_leave(self, room: str) -> None:
         """Mark a room to be left. A join before `leave` removes the mark."""
@@ -83,26 +88,33 @@ class FollowedRooms:
     def watch(self, room: str, *, on: bool) -> None:
         """Request presence frames of a room, or no more of them. Raises KeyError if the room is not joined."""
         one = self._rooms[room]
-        one.watched = on
-        if one.live:
-            self._connection.send("requestPresence", {"roomId": room, "watch": on})
+        one.watched, one.watch_due = on, True
+        self._send_watch(one)
 
     def send_all(self) -> None:
-        """Send the leaves that waited for the end of a pause, and join each room that is not live."""
+        """Send the leaves that waited for their turn, join each room that is not live, and watch the others."""
         self._leaves.send_held(self._rooms)
         for room in self._rooms.values():
             if not room.live:
                 self._send_join(room)
+            self._send_watch(room)
 
     def _send_join(self, room: FollowedRoom) -> None:
         """Join a room, at its position if it has one."""
-        if not self._connection.is_open or room.join_ref is not None:
+        if not self._connection.is_open or room.join_ref is not None or not self._pace.take():
             return
         room.join_ref = self._refs.new()
         payload: dict[str, Any] = {"roomId": room.room, "ref": room.join_ref}
         if room.position is not None:
             payload["since"] = {"epoch": room.position.epoch, "seq": room.position.seq}
         self._connection.send("joinRoom", payload)
+
+    def _send_watch(self, room: FollowedRoom) -> None:
+        """Request presence frames of a room, or no more of them, if that is due."""
+        if room.watch_due and room.live and self._connection.is_open and self._pace.take():
+            room.watch_due, room.watch_ref = False, self._refs.new()
+            payload = {"roomId": room.room, "watch": room.watched, "ref": room.watch_ref}
+            self._connection.send("requestPresence", payload)
 
     # -- connections -------------------------------------------------------------------------------------------------
 
@@ -144,8 +156,8 @@ class FollowedRooms:
             self._join_later(room)
             return
         self._answer_joins(name, answer)
-        if room.watched:
-            self._connection.send("requestPresence", {"roomId": name, "watch": True})
+        room.watch_due = room.watch_due or room.watched
+        self._send_watch(room)
 
     def on_left(self, payload: dict[str, Any]) -> None:
         """Take a `left` frame."""
@@ -162,7 +174,6 @@ class FollowedRooms:
         one = self._rooms[room]
         one.on_lost()
         if error.retriable or isinstance(error, Internal):
-            self._pause.begin()
             return False
         del self._rooms[room]
         if one.position is not None:
@@ -173,6 +184,14 @@ class FollowedRooms:
     def on_leave_error(self, ref: str | None, error: ChatError) -> bool:
         """Take an `error` frame and return whether it answers a `leaveRoom`."""
         return self._leaves.on_error(ref, error)
+
+    def on_watch_error(self, ref: str | None, error: ChatError) -> bool:
+        """Take an `error` frame and return whether it answers a `requestPresence`."""
+        room = next((one for one in self._rooms.values() if ref is not None and one.watch_ref == ref), None)
+        if room is None:
+            return False
+        room.watch_due = error.retriable or isinstance(error, Internal)
+        return True
 
     def _answer_joins(self, room: str, answer: Joined | BaseException) -> None:
         """Return the answer from each waiting `join` of a room, or raise it there."""
@@ -186,7 +205,7 @@ class FollowedRooms:
 
     def _join_later(self, room: FollowedRoom) -> None:
         log.warning("A message of %s is missing behind %s; the room is joined again", room.room, room.position)
-        self._pause.begin()
+        self._pace.pause()
 
     def _put(self, events: Iterable[Event]) -> None:
         for event in events:

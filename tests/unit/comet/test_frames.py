@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from comet import frames
 from comet.frames import Limits
 from common.envelope import messages_of
-from common.errors import BadRequest, TooLarge, Unavailable, UnknownType
+from common.errors import BadRequest, RateLimited, TooLarge, Unavailable, UnknownType
 from common.positions import Position
 from tests.support.rooms import message, message_id, texts_of
 
@@ -204,6 +204,13 @@ def test_an_error_tells_code_message_and_ref() -> None:
     }  # fmt: skip
 
 
+def test_an_error_tells_when_to_send_again_where_that_is_known() -> None:
+    """In milliseconds."""
+    assert json.loads(frames.error(RateLimited("slow down", retry_after_ms=11), None)) == {
+        "type": "error", "payload": {"code": "rate_limited", "message": "slow down", "ref": None, "retryAfterMs": 11}
+    }  # fmt: skip
+
+
 ROOM = frames.json_text('room "1"')
 MESSAGES = message(5) + b"," + message(6)
 FOUND = [json.loads(message(5)), json.loads(message(6))]
@@ -252,14 +259,15 @@ def test_joined_is_as_designed() -> None:
 
 
 def test_hello_is_as_designed() -> None:
-    """Who one is, the node, and each room with its newest messages."""
+    """Who one is, the node, the session's limits, and each room with its newest messages."""
     rooms = [frames.hello_room(ROOM, Position(7, 6), MESSAGES, tail=Position(8, 9), more=True)]
     rooms.append(frames.hello_room(b'"b"', Position(0, 0), b"", tail=Position(0, 0), more=False))
-    assert json.loads(frames.hello(b'{"id":"7"}', "node-1", rooms)) == {
+    assert json.loads(frames.hello(b'{"id":"7"}', "node-1", b'{"rooms":3}', rooms)) == {
         "type": "hello",
         "payload": {
             "me": {"id": "7"},
             "node": "node-1",
+            "limits": {"rooms": 3},
             "rooms": [
                 {"id": 'room "1"', "name": 'room "1"', "epoch": 7, "seq": 6, "tail": {"epoch": 8, "seq": 9},
                  "messages": FOUND, "hasMoreMessages": True},

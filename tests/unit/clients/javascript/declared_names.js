@@ -14,6 +14,7 @@ const classes = declared.filter((symbol) => symbol.flags & ts.SymbolFlags.Value)
 const INSTANCES = {
   ChatClient: new client.ChatClient("ws://localhost:8082/", { WebSocket: class {} }),
   ChatError: new client.ChatError("internal", "a fault"),
+  OutcomeUnknown: new client.OutcomeUnknown("a ref"),
   Disconnected: new client.Disconnected(1008, "a reason"),
 };
 const INHERITED = new Set(["constructor", ...Object.getOwnPropertyNames(Error.prototype)]);
