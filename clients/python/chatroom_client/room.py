@@ -5,11 +5,11 @@ reveals a gap. The room is then not live: it takes no message until it is joined
 reports a gap that it can't fill.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
+from chatroom_client import frames
 from chatroom_client.events import Hole
-from chatroom_client.types import Message, Position, User
+from chatroom_client.types import Message, Position
 
 
 class FollowedRoom:
@@ -37,6 +37,7 @@ class FollowedRoom:
         itself: its messages are not taken, and the room must be joined again.
         """
         at = Position(payload["epoch"], payload["seq"])
+        messages = _messages(self.room, payload, recent=self.position is None)
         requested, recovered = self.join_ref is not None, payload["recovered"]
         if not requested and recovered:
             self.live = False
@@ -47,12 +48,12 @@ class FollowedRoom:
         self.live = True
         if self.position is None:
             self.position = at
-            return list(_messages(self.room, payload, recent=True))
+            return list(messages)
         if not recovered:
             hole = Hole(self.room, self.position, "lost")
             self.position = at
-            return [hole, *_messages(self.room, payload)]
-        taken = self._take(payload)
+            return [hole, *messages]
+        taken = self._take(messages)
         if self.live and self.position.seq < at.seq:  # messages are missing at the end of the page
             self.live = False
         elif self.live:
@@ -61,13 +62,13 @@ class FollowedRoom:
 
     def on_messages(self, payload: dict[str, Any]) -> list[Message]:
         """Take a `serverMessages` frame and return its new messages."""
-        return self._take(payload) if self.live else []
+        return self._take(_messages(self.room, payload)) if self.live else []
 
-    def _take(self, payload: dict[str, Any]) -> list[Message]:
+    def _take(self, messages: list[Message]) -> list[Message]:
         """Take the messages that follow the position, up to the first gap."""
         taken: list[Message] = []
         at = self.position or Position(0, 0)
-        for message in _messages(self.room, payload):
+        for message in messages:
             if message.seq > at.seq + 1 or (message.seq <= at.seq and message.epoch > at.epoch):
                 self.live = False
                 break
@@ -83,25 +84,24 @@ class FollowedRoom:
 
 def pushed_messages(payload: dict[str, Any]) -> list[Message]:
     """Return the messages that another system pushed into the room, outside of its log."""
-    return list(_messages(payload["roomId"], payload))
+    return _messages(payload["roomId"], payload)
 
 
 def older_messages(payload: dict[str, Any]) -> list[Message]:
     """Return the messages of a `roomHistory` frame."""
-    return list(_messages(payload["roomId"], payload, recent=True))
+    return _messages(payload["roomId"], payload, recent=True)
 
 
-def _messages(room: str, payload: dict[str, Any], *, recent: bool = False) -> Iterator[Message]:
-    epoch = payload.get("epoch", 0)
-    for one in payload["messages"]:
-        user = one.get("user") or {}
-        yield Message(
-            room,
-            epoch,
-            one.get("seq", 0),
-            one.get("id", ""),
-            one["content"],
-            one.get("timestamp", 0),
-            User(str(user.get("id", "")), str(user.get("username", ""))),
-            recent,
-        )
+def _messages(room: str, payload: dict[str, Any], *, recent: bool = False) -> list[Message]:
+    """Return a frame's messages. Raises ValueError, KeyError or TypeError if one is not valid."""
+    return [_message(room, payload.get("epoch") or 0, one, recent) for one in payload["messages"]]
+
+
+def _message(room: str, epoch: int, one: dict[str, Any], recent: bool) -> Message:  # noqa: FBT001
+    content = one["content"]
+    if not isinstance(content, str):
+        raise TypeError("content is not a text")
+    seq = frames.count(one.get("seq")) if epoch else 0  # without an epoch the message has no place in the log
+    at = frames.count(one.get("timestamp"), frames.LAST_TIME_MS)
+    user = frames.user_of(one.get("user"))
+    return Message(room, epoch, seq, frames.text_of(one.get("id")), content, at, user, recent)
