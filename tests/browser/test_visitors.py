@@ -111,8 +111,8 @@ async def test_a_new_name_costs_nothing(comet: CometProgram, chromium: Browser) 
         for leave in ("Escape", "Cancel"):
             await first.page.get_by_role("button", name="Change your name").click()
             await first.page.get_by_role("textbox", name="Your name").fill("Nobody")
-            assert await first.barriers() == []
             if leave == "Cancel":
+                assert await first.barriers() == []
                 await first.page.get_by_role("button", name="Cancel").click()
             else:
                 await first.page.keyboard.press("Escape")
