@@ -50,12 +50,19 @@ class Auth:
             except (jwt.InvalidKeyError, ValueError, TypeError) as e:  # what cryptography raises of a PEM it can't read
                 raise SettingError(f"comet: bad setting COMET_AUTH_KEY: no key for {name} ({e})") from None
 
+    @property
+    def takes_guests(self) -> bool:
+        """Whether a client needs no token."""
+        return not self._key
+
     def user(self, target: Target, headers: Headers) -> User:
         """Return who connects. Raises Forbidden (no valid token) or BadRequest (an id or name past its limits)."""
         if not self._key:
             return _guest(target)
         authorization = headers.get_all("Authorization") or [""]
         token = target.get("token") or authorization[0].removeprefix("Bearer ")
+        if not token:
+            raise Forbidden("a token is needed, as ?token= or as Authorization: Bearer; this connection has none")
         try:
             claims = jwt.decode(token, self._key, algorithms=self._algorithms, options={"require": ["sub"]})
         except jwt.PyJWTError as e:

@@ -61,7 +61,7 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._most = settings.max_connections  # less where open files are few
         self._memory_bytes = 0  # that the node may take; 0: unknown, or not listening yet
-        self._front = front.Front(page.load(settings.rooms), health)
+        self._front = front.Front(page.load(settings.rooms, guests=auth.takes_guests), health)
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept connections on the socket."""

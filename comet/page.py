@@ -2,7 +2,7 @@
 
 The table holds exact paths, so no request can reach another file. `client.js` and `client/` are links to the JavaScript
 client in clients/javascript; a built wheel holds copies. The page itself is told the default rooms, which it enters the
-first time.
+first time, and whether guests may come.
 
 Browsers ask again each time (`no-cache`) and get 304 while the ETag is theirs. The policy lets nothing run but our own
 files; they may be read from other people's pages, which import client.js.
@@ -26,6 +26,8 @@ TYPES: Final[dict[str, str]] = {
 }
 INDEX: Final = "/index.html"
 ROOMS: Final = b'<meta name="default-rooms" content="room_001">'
+GUESTS: Final = b'<meta name="guests" content="yes">'
+NO_GUESTS: Final = b'<meta name="guests" content="no">'
 # 'self' in connect-src is the WebSocket, too.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -42,11 +44,12 @@ class Asset:
     headers: Mapping[str, str]
 
 
-def load(rooms: Iterable[str]) -> dict[str, Asset]:
-    """Return all files by path; the page itself is `/`, too. It is told these rooms as the default ones."""
+def load(rooms: Iterable[str], *, guests: bool = True) -> dict[str, Asset]:
+    """Return all files by path; the page itself is `/`, too. It names the default rooms and says if guests may come."""
     found = dict(_assets(resources.files("comet").joinpath("web"), ""))
     told = ROOMS.replace(b"room_001", html.escape(",".join(rooms)).encode())
-    found[INDEX] = _asset(TYPES[".html"], found[INDEX].body.replace(ROOMS, told))
+    body = found[INDEX].body.replace(ROOMS, told)
+    found[INDEX] = _asset(TYPES[".html"], body if guests else body.replace(GUESTS, NO_GUESTS))
     return found | {"/": found[INDEX]}
 
 

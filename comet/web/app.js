@@ -11,21 +11,24 @@ import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { by } from "./dom.js";
 import { Messages } from "./messages.js";
-import { Room } from "./room.js";
+import { Room, clipUser } from "./room.js";
 import { drawMe, drawPeople, drawRooms, drawer, setUpDrawers } from "./sides.js";
-import { askName, canChange, remember, remembered, setUpTheme, whoAmI } from "./visitor.js";
+import { canChange, changeName, guestsAllowed, onRenamed, remember, remembered, setUpTheme, token, whoAmI } from "./visitor.js";
 
 // Comet writes its own default rooms into the page, by commas.
 const DEFAULT_ROOMS = (document.querySelector("meta[name=default-rooms]")?.content ?? "").split(",").filter(Boolean);
 
+const REFUSED = 1008; // the close code
+const NEWS_CHARS = 1000; // of a message, read aloud
+
 setUpTheme();
 setUpDrawers();
-const who = await whoAmI();
+let who = await whoAmI();
 const server = new URL("./", location.href);
 server.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 server.search = server.hash = "";
 
-const chat = new ChatClient(server.href, who);
+let chat = new ChatClient(server.href, who); // another one after a change of the name
 /** @type {Map<string, Room>} */
 const rooms = new Map();
 const known = new Set(); // ids of rooms that were live before
@@ -61,7 +64,7 @@ function notJoined(id, fault) {
 /** @param {Room | null} room */
 function choose(room) {
   if (open && open !== room) {
-    open.newKey = null;
+    open.unmark();
     if (chat.rooms.has(open.id)) chat.watch(open.id, false);
   }
   open = room;
@@ -70,7 +73,7 @@ function choose(room) {
   by("leave").hidden = !room;
   messages.open(room);
   composer.open(room);
-  if (location.hash !== hashOf(room)) history.pushState(null, "", hashOf(room) || "./" + location.search);
+  showAddress(room);
   if (document.body.dataset.drawer) drawer("");
   if (room) seen(room);
   drawSides();
@@ -87,6 +90,7 @@ function forget(id) {
   rooms.delete(id);
   known.delete(id);
   saveRooms();
+  remember({ read: readPositions(([room]) => room !== id) });
   if (open?.id === id) choose(rooms.values().next().value ?? null);
   else drawSides();
 }
@@ -104,7 +108,25 @@ const saveRooms = () => remember({ rooms: [...rooms.keys()] });
 /** @param {Room} room */
 function saveRead(room) {
   const position = chat.rooms.get(room.id);
-  if (position) remember({ read: { ...remembered().read, [room.id]: position } });
+  if (position) remember({ read: { ...readPositions(), [room.id]: position } });
+}
+
+/** What was read, by room. @param {(one: [string, any]) => boolean} [filter] @returns {Record<string, any>} */
+function readPositions(filter = () => true) {
+  return Object.fromEntries(Object.entries(remembered().read ?? {}).filter(filter));
+}
+
+/** @param {string} id */
+const readIn = (id) => new Map(Object.entries(readPositions())).get(id);
+
+/** @param {Room | null} room */
+function showAddress(room) {
+  if (location.hash === hashOf(room)) return;
+  try {
+    history.pushState(null, "", hashOf(room) || "./" + location.search);
+  } catch {
+    return; // Safari allows 100 of them in 30 seconds
+  }
 }
 
 /** The room that the page's address names. */
@@ -117,7 +139,7 @@ function addressed() {
 }
 
 /** @param {Room | null} room */
-const hashOf = (room) => (room ? `#${encodeURIComponent(room.id)}` : "");
+const hashOf = (room) => (room ? `#${encodeURIComponent(room.id.replace(/[\ud800-\udfff]/gu, "\ufffd"))}` : "");
 
 function drawSides() {
   drawRooms(rooms.values(), open, choose);
@@ -131,7 +153,7 @@ function drawSides() {
 /** @param {Room} room @param {string} content */
 function send(room, content) {
   const one = room.send(newRef(), content);
-  room.newKey = null;
+  room.unmark();
   transmit(room, one);
   messages.draw();
   messages.toEnd();
@@ -152,11 +174,13 @@ function discard(room, one) {
   composer.focus();
 }
 
-/** @param {Room} room @param {import("./room.js").Sending} one */
+/** @param {Room} room @param {import("./room.js").Sending} one @returns {Promise<void>} */
 async function transmit(room, one) {
+  const by = chat;
   try {
-    room.acked(one, await chat.send(room.id, one.content, { ref: one.ref }));
+    room.acked(one, await by.send(room.id, one.content, { ref: one.ref }));
   } catch (fault) {
+    if (by !== chat) return transmit(room, one); // renamed meanwhile: the ref still stores it once
     const unknown = fault instanceof OutcomeUnknown && "No answer came in time: it may or may not have been sent";
     room.failed(one, unknown || `Not sent: ${/** @type {Error} */ (fault).message}`);
   }
@@ -182,73 +206,103 @@ async function older(room) {
   }
 }
 
-chat.on("message", (message) => {
-  const room = rooms.get(message.room);
-  if (!room) return;
-  const own = message.user.id !== "" && message.user.id === me();
-  const key = room.add(message, own);
-  if (key === null) return;
-  if (room === open) messages.came();
-  if (own || message.recent) return;
-  if (room === open) by("news").textContent = `${message.user.username}: ${message.content}`;
-  if (room === open && !document.hidden && messages.atEnd) return;
-  if (room.unread === 0 && (room !== open || document.hidden)) room.newKey = key;
-  room.unread += 1;
-  soon();
-});
+// -- what the client says --
 
-chat.on("hole", ({ room }) => {
-  rooms.get(room)?.note("hole", "Some messages are missing here: the server no longer has them.");
-  messages.schedule();
-});
+/** @param {ChatClient} client */
+function listen(client) {
+  /** @template {keyof import("./client.js").Events} T @param {T} type @param {(event: import("./client.js").Events[T]) => void} listener */
+  const on = (type, listener) => client.on(type, (event) => client === chat && listener(event));
 
-chat.on("system", ({ text }) => {
-  open?.note("system", text);
-  messages.came();
-});
+  on("message", (message) => {
+    const room = rooms.get(message.room);
+    if (!room) return;
+    const own = message.user.id !== "" && message.user.id === me();
+    const key = room.add(message, own);
+    if (key === null) return;
+    if (room === open) messages.came();
+    if (own || message.recent) return;
+    if (room === open) by("news").textContent = `${message.user.username}: ${message.content}`.slice(0, NEWS_CHARS);
+    if (room === open && !document.hidden && messages.atEnd) return;
+    if (room.unread === 0 && (room !== open || document.hidden)) room.newKey = key;
+    room.unread += 1;
+    soon();
+  });
+
+  on("hole", ({ room }) => {
+    rooms.get(room)?.note("hole", "Some messages are missing here: the server no longer has them.");
+    messages.schedule();
+  });
+
+  on("system", ({ text }) => {
+    open?.note("system", text);
+    messages.came();
+  });
+
+  on("joined", ({ room: id, tail, online }) => {
+    const room = rooms.get(id);
+    if (!room) return;
+    room.online = online;
+    if (!known.has(id)) {
+      known.add(id);
+      if (room === open) chat.watch(id);
+      room.resume(readIn(id), tail);
+      if (room.unread === 0) saveRead(room);
+      if (room === open) messages.open(room);
+    }
+    if (room === open) seen(room);
+    soon();
+    showState();
+    messages.schedule();
+  });
+
+  on("presence", ({ room: id, online, users }) => {
+    const room = rooms.get(id);
+    if (room) Object.assign(room, { online, users: users.map(clipUser) });
+    soon();
+  });
+
+  on("removed", ({ room, reason }) => {
+    forget(room);
+    by("join-fault").textContent = `You are no longer in ${room}: ${reason}`;
+  });
+
+  on("connecting", () => connection.connecting());
+  on("connected", (event) => {
+    node = event.node;
+    drawMe(event.user, canChange);
+    showState();
+  });
+  on("reconnecting", ({ code, waitMs }) => connection.lost(code, waitMs));
+  on("closed", ({ code, reason }) => {
+    if (code === REFUSED && !guestsAllowed && !chat.me) connection.refused(token !== undefined, reason);
+    else connection.ended(code, reason);
+  });
+}
 
 // -- what becomes of the connection --
-
-chat.on("joined", ({ room: id, tail, online }) => {
-  const room = rooms.get(id);
-  if (!room) return;
-  room.online = online;
-  if (!known.has(id)) {
-    known.add(id);
-    if (room === open) chat.watch(id);
-    const read = remembered().read?.[id];
-    if (read && room !== open) room.unread = Math.max(0, tail.seq - read.seq);
-  }
-  if (room === open) seen(room);
-  soon();
-  showState();
-  messages.schedule();
-});
-
-chat.on("presence", ({ room: id, online, users }) => {
-  const room = rooms.get(id);
-  if (room) Object.assign(room, { online, users });
-  soon();
-});
-
-chat.on("removed", ({ room, reason }) => {
-  forget(room);
-  by("join-fault").textContent = `You are no longer in ${room}: ${reason}`;
-});
-
-chat.on("connecting", () => connection.connecting());
-chat.on("connected", (event) => {
-  node = event.node;
-  drawMe(event.user, canChange);
-  showState();
-});
-chat.on("reconnecting", ({ code, waitMs }) => connection.lost(code, waitMs));
-chat.on("closed", ({ code, reason }) => connection.ended(code, reason));
 
 function showState() {
   if (!chat.connected) return;
   if ([...rooms.keys()].every((id) => chat.isLive(id))) connection.live(node);
   else connection.catchingUp();
+}
+
+/** Connect again with another name. Rooms, drafts and what is on its way stay. @param {string} name */
+function rename(name) {
+  who = { ...who, name };
+  const [before, positions] = [chat, chat.rooms];
+  chat = new ChatClient(server.href, who);
+  before.close();
+  start(positions);
+}
+
+/** @param {Map<string, import("./client.js").Position>} [positions] */
+function start(positions) {
+  listen(chat);
+  drawMe({ id: me(), username: who.name ?? "" }, canChange);
+  for (const id of rooms.keys()) chat.join(id, positions?.get(id)).catch((fault) => notJoined(id, fault));
+  if (open) chat.watch(open.id);
+  chat.connect().catch((fault) => { if (!(fault instanceof Disconnected)) throw fault; });
 }
 
 let scheduled = false;
@@ -275,9 +329,11 @@ by("join").addEventListener("submit", (event) => {
 });
 by("leave").addEventListener("click", () => open && leave(open));
 by("me").addEventListener("click", async () => {
-  await askName("Change your name", "Save");
-  location.reload();
+  const change = await changeName();
+  if (change?.isNew) location.reload(); // whose rooms these were is not the new user's business
+  else if (change) rename(change.name);
 });
+onRenamed(rename);
 addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (!event.altKey || !step || rooms.size === 0) return;
@@ -301,9 +357,9 @@ addEventListener("beforeunload", (event) => {
 });
 
 const first = addressed();
-const listed = remembered().rooms ?? DEFAULT_ROOMS;
-drawMe({ id: me(), username: who.name ?? "" }, canChange);
+const kept = remembered().rooms;
+const listed = Array.isArray(kept) ? kept.filter((id) => typeof id === "string") : DEFAULT_ROOMS;
+start();
 for (const id of listed) join(id, false);
 if (first || listed.length > 0) join(first || listed[0]);
 else choose(null);
-chat.connect().catch((fault) => { if (!(fault instanceof Disconnected)) throw fault; });

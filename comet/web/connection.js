@@ -1,6 +1,6 @@
 /** What the connection does, in words: one line in the bar, with a countdown, and what one can do about it. */
 
-import { by } from "./dom.js";
+import { by, el } from "./dom.js";
 
 const LOST = new Map([
   [1001, "The server goes away"],
@@ -14,6 +14,16 @@ const ENDED = new Map([
   [4002, "You sent too much for too long"],
   [4003, "You are connected elsewhere, or were removed"],
 ]);
+
+/**
+ * Say why the connection is lost. Without a network a server on this machine can still be reached.
+ * @param {number} code @param {boolean} onLine @param {string} host
+ */
+export function lostBecause(code, onLine, host) {
+  const isLocal = /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\])$/.test(host);
+  if (!onLine && !isLocal) return "You are offline";
+  return LOST.get(code) ?? "The server cannot be reached";
+}
 
 export class Connection {
   /** @type {any} */
@@ -41,8 +51,8 @@ export class Connection {
   /** @param {number} code @param {number} waitMs */
   lost(code, waitMs) {
     const until = Date.now() + waitMs;
-    const offline = globalThis.navigator?.onLine === false;
-    this.#show("lost", `${offline ? "You are offline" : (LOST.get(code) ?? "Connection lost")}. Trying again`, "Try now");
+    const why = lostBecause(code, navigator.onLine !== false, location.hostname);
+    this.#show("lost", `${why}. Trying again`, "Try now");
     const tick = () => {
       const seconds = Math.ceil((until - Date.now()) / 1000);
       by("state-wait").textContent = seconds > 0 ? ` in ${seconds} s` : "…";
@@ -55,6 +65,20 @@ export class Connection {
   ended(code, reason) {
     this.#show("ended", ENDED.get(code) ?? `Not let in: ${reason || code}`, "Connect again");
     by("retry").dataset.ended = "true";
+  }
+
+  /** The user was never let in, and guests are not. @param {boolean} hasToken @param {string} reason */
+  refused(hasToken, reason) {
+    this.ended(1008, hasToken ? "your token is not valid" : "a token is needed");
+    document.body.dataset.refused = "true";
+    by("refused").hidden = false;
+    by("refused").replaceChildren(
+      el("span.avatar", { "aria-hidden": "true" }, "?"),
+      el("b", {}, hasToken ? "Your token was not accepted" : "Sign in to chat here"),
+      el("p", {}, "This chat is open to users with a token. Sign in to the product that this chat belongs to and open the chat there,"
+        + " or open the link that you were given: its address ends in ", el("code", {}, "?token="), " and your token."),
+      el("small", {}, `The server says: ${reason || "no reason"}`),
+    );
   }
 
   /** @param {string} state @param {string} text @param {string} [action] */

@@ -4,12 +4,15 @@
  */
 
 import { avatar, by, el, hueOf, icon } from "./dom.js";
+import { partsOf } from "./text.js";
 import { rowsOf, timeOf } from "./timeline.js";
 
 /** @typedef {import("./room.js").Room} Room */
 
 const NEAR_PX = 60; // so near the end counts as at the end
 const AHEAD_PX = 900; // older messages are asked for before the top is reached
+const LINE_PX = 40; // between the top and the line of new messages
+const SOUGHT = 1000; // messages at most, in search of the first unread one
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 const MARKS = { pending: "Sending", sent: "Sent", failed: "Failed" };
@@ -20,6 +23,7 @@ export class Messages {
   /** @type {Map<string, { look: string, node: HTMLElement }>} */
   #drawn = new Map();
   #atEnd = true;
+  #atLine = false; // of new messages, until it has its place or the reader scrolls
   #top = 0; // where it was scrolled to when last looked at
   #unseen = 0; // came while the reader was further up
   #scheduled = false;
@@ -41,13 +45,15 @@ export class Messages {
     return this.#atEnd;
   }
 
-  /** Show a room from its end, or none. @param {Room | null} room */
+  /** Show a room from its first unread message, or else from its end; or none. @param {Room | null} room */
   open(room) {
     this.#room = room;
     this.#drawn.clear();
     this.#list.replaceChildren();
-    this.#atEnd = true;
+    this.#atLine = room !== null && room.newKey !== null;
+    this.#atEnd = !this.#atLine;
     this.#unseen = 0;
+    this.#top = this.#scroll.scrollTop;
     this.draw();
   }
 
@@ -67,12 +73,13 @@ export class Messages {
   draw() {
     this.#scheduled = false;
     const room = this.#room;
-    if (this.#scroll.scrollTop !== this.#top) this.#look(); // the reader was faster than the event
+    if (this.#scroll.scrollTop !== this.#top) this.#readerScrolled(); // faster than the event
     if (room && this.#atEnd) room.trim();
     const place = this.#atEnd ? null : this.#place();
     const rows = room ? rowsOf(room, this.page.me()) : [];
     this.#reconcile(rows);
-    if (this.#atEnd) this.toEnd();
+    if (this.#atLine && room) this.#toLine(room);
+    else if (this.#atEnd) this.toEnd();
     else if (place) this.#scroll.scrollTop += (this.#drawn.get(place.key)?.node.offsetTop ?? place.top) - place.top;
     this.#top = this.#scroll.scrollTop;
     this.#drawAround(room, rows.length === 0);
@@ -84,6 +91,15 @@ export class Messages {
     for (const node of this.#list.querySelectorAll(".message"))
       if (node.offsetTop + node.offsetHeight > this.#scroll.scrollTop) return { key: node.dataset.key, top: node.offsetTop };
     return null;
+  }
+
+  /** Go to the line of new messages. It moves while older unread ones come. @param {Room} room */
+  #toLine(room) {
+    const line = /** @type {HTMLElement | null} */ (this.#list.querySelector(".new"));
+    if (line) this.#scroll.scrollTop = line.offsetTop - LINE_PX;
+    else this.toEnd();
+    this.#look();
+    this.#atLine = room.newIsOlder && room.entries.length < SOUGHT;
   }
 
   /** @param {ScrollBehavior} [behavior] */
@@ -123,7 +139,7 @@ export class Messages {
     switch (row.kind) {
       case "message": return this.#message(row);
       case "sending": return this.#sending(row);
-      case "system": return el("li.system", {}, el("b", {}, "System"), row.entry.text);
+      case "system": return el("li.system", {}, el("b", {}, "System"), el("span", {}, ...partsOf(row.entry.text).map(inline)));
       case "hole": return el("li.hole", {}, row.entry.text);
       default: return el(`li.${row.kind}`, {}, row.text ?? "");
     }
@@ -167,8 +183,14 @@ export class Messages {
     this.#top = scrollTop;
   }
 
-  #scrolled() {
+  #readerScrolled() {
+    this.#atLine = false;
     this.#look();
+  }
+
+  #scrolled() {
+    if (this.#scroll.scrollTop !== this.#top) this.#readerScrolled();
+    else this.#look();
     by("latest").hidden = this.#atEnd;
     if (this.#atEnd) this.#unseen = 0;
     if (this.#atEnd && this.#room) this.page.seen(this.#room);
@@ -179,7 +201,8 @@ export class Messages {
   #wantOlder() {
     if (this.#scheduled) return;
     const room = this.#room;
-    if (room && room.hasMore && !room.loading && this.#scroll.scrollTop < AHEAD_PX) this.page.older(room);
+    const isNear = this.#atLine || this.#scroll.scrollTop < AHEAD_PX;
+    if (room && room.hasMore && !room.loading && isNear) this.page.older(room);
   }
 }
 
@@ -187,7 +210,25 @@ export class Messages {
 function bubble(content, at, mark) {
   const time = el("time", { datetime: new Date(at).toISOString(), title: exact.format(at) }, clock.format(at));
   const meta = el("span.meta", {}, time, mark && icon(mark, MARKS[mark]));
-  return el("div.bubble", {}, el("p", {}, content), meta);
+  return el("div.bubble", {}, ...written(content), meta);
+}
+
+/** The paragraphs and the blocks of code of a message. @param {string} content */
+function written(content) {
+  /** @type {HTMLElement[]} */
+  const made = [];
+  for (const part of partsOf(content)) {
+    if (part.kind === "block") made.push(el("pre", { tabindex: "0" }, el("code", {}, part.text)));
+    else if (made.at(-1)?.tagName === "P") made.at(-1)?.append(inline(part));
+    else made.push(el("p", {}, inline(part)));
+  }
+  return made;
+}
+
+/** @param {import("./text.js").Part} part @returns {Node | string} */
+function inline(part) {
+  if (part.kind === "link") return el("a", { href: part.href, target: "_blank", rel: "noopener noreferrer" }, part.text);
+  return part.kind === "text" ? part.text : el("code", {}, part.text);
 }
 
 /** @param {Room | null} room */

@@ -12,6 +12,10 @@
  *   reason: string, behind: string | null }} Sending  `behind`: key of the message that stands for it
  */
 
+const LAST_TIME = 8.64e15; // the last ms that a Date can hold
+const NAME_CHARS = 64; // the server's limits of a name and of an id; a pushed message may hold more
+const ID_CHARS = 128;
+const TEXT_CHARS = 100_000; // of one message on the screen
 const KEPT = 300; // messages, when there are twice as many and the newest are looked at; older ones can be asked for
 
 let keys = 0;
@@ -24,6 +28,8 @@ export class Room {
   unread = 0;
   /** @type {string | null} key of the first message that was not read when the room was opened */
   newKey = null;
+  /** @type {number | null} seq of the last message that was read before the page was opened; null: nothing is unread */
+  readSeq = null;
   online = 0;
   /** @type {{ id: string, username: string }[]} */
   users = [];
@@ -50,11 +56,38 @@ export class Room {
   addOlder(messages, isOwn) {
     const older = messages.map((one) => this.#entry(one, isOwn(one))).filter((one) => one !== null);
     this.entries.unshift(...older);
+    this.markNew();
+  }
+
+  /** Take where the reader was when the page was last open. @param {unknown} read @param {import("./client.js").Position} end */
+  resume(read, end) {
+    this.unread = unreadSince(read, end);
+    this.readSeq = this.unread > 0 ? end.seq - this.unread : null;
+    this.markNew();
+  }
+
+  /** Put the mark where the unread messages begin, among those that are here. */
+  markNew() {
+    const read = this.readSeq;
+    if (read === null) return;
+    const first = this.entries.find((one) => one.kind === "message" && !one.own && one.message.seq > read);
+    this.newKey = first?.key ?? null;
+  }
+
+  /** Take the mark of unread messages away. */
+  unmark() {
+    this.newKey = this.readSeq = null;
+  }
+
+  /** Whether older messages may be unread, too. */
+  get newIsOlder() {
+    const oldest = this.entries.find((one) => one.kind === "message" && one.message.seq > 0);
+    return this.readSeq !== null && this.hasMore && oldest?.kind === "message" && oldest.message.seq > this.readSeq + 1;
   }
 
   /** @param {"hole" | "system"} kind @param {string} text */
   note(kind, text) {
-    this.entries.push({ kind, key: `${kind}-${keys++}`, text, at: Date.now() });
+    this.entries.push({ kind, key: `${kind}-${keys++}`, text: clip(text), at: Date.now() });
   }
 
   /** The id that older messages are asked with. */
@@ -85,7 +118,7 @@ export class Room {
     if (other) other.behind = one.behind; // it stood behind ours
     one.status = "sent";
     one.behind = key;
-    one.at = ack.timestamp;
+    one.at = timeOf(ack.timestamp);
     if (this.#keys.has(key)) this.drop(one);
   }
 
@@ -111,7 +144,8 @@ export class Room {
     const key = message.seq > 0 ? keyOf(message) : `pushed-${keys++}`;
     if (this.#keys.has(key)) return null;
     this.#keys.add(key);
-    return { kind: "message", key, message: { ...message, timestamp: message.timestamp || Date.now() }, own };
+    const shown = { timestamp: timeOf(message.timestamp), user: clipUser(message.user), content: clip(message.content) };
+    return { kind: "message", key, message: { ...message, ...shown }, own };
   }
 
   /** @param {MessageEntry} entry */
@@ -126,3 +160,20 @@ export class Room {
 
 /** @param {{ epoch: number, seq: number }} position */
 const keyOf = ({ epoch, seq }) => `${epoch}-${seq}`;
+
+/** @param {number} at ms @returns {number} a time that a Date can hold; now, if there is none */
+const timeOf = (at) => (at > 0 && at <= LAST_TIME ? at : Date.now());
+
+/** @param {string} text */
+const clip = (text) =>
+  text.length <= TEXT_CHARS ? text : `${text.slice(0, TEXT_CHARS)}… (${text.length - TEXT_CHARS} more characters)`;
+
+/** @param {import("./client.js").User} user */
+export const clipUser = ({ id, username }) => ({ id: id.slice(0, ID_CHARS), username: username.slice(0, NAME_CHARS) });
+
+/** How many messages came since a position that the browser kept. @param {any} read @param {import("./client.js").Position} end */
+function unreadSince(read, end) {
+  if (!Number.isSafeInteger(read?.seq)) return 0;
+  if (end.seq >= read.seq) return end.seq - read.seq;
+  return end.epoch > read.epoch ? end.seq : 0; // the room began anew
+}

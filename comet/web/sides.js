@@ -4,6 +4,8 @@ import { avatar, by, el } from "./dom.js";
 
 /** @typedef {import("./room.js").Room} Room */
 
+const LISTED = 100; // users, which is what the server names
+
 /** @param {number} count */
 const short = (count) => (count > 99 ? "99+" : String(count));
 
@@ -39,10 +41,10 @@ export function drawPeople(room, me) {
   by("people-toggle").hidden = by("people").hidden = !room;
   by("people-toggle").setAttribute("aria-label", `${count} online; show who`);
   by("people-count").textContent = room ? String(count) : "";
-  const users = [...(room?.users ?? [])].sort((a, b) => Number(b.id === me) - Number(a.id === me) || a.username.localeCompare(b.username));
+  const users = [...(room?.users ?? [])].slice(0, LISTED).sort((a, b) => Number(b.id === me) - Number(a.id === me) || a.username.localeCompare(b.username));
   const more = count - users.length;
   by("people-list").replaceChildren(
-    ...users.map((user) => el("li", { title: user.id }, avatar(user), el("span", {}, user.username, user.id === me && el("small", {}, " (you)")))),
+    ...users.map((user) => el("li", { title: user.id }, avatar(user), el("span.name", {}, user.username), user.id === me && el("small", {}, "(you)"))),
     ...(users.length > 0 && more > 0 ? [el("li", {}, el("small", {}, `and ${more} more`))] : []),
   );
 }

@@ -1,69 +1,103 @@
 /**
- * Who looks at the page, and what it remembers for them. A guest's id is of one window, so that two windows are two
- * people; name, rooms and what was read are the browser's. `?uid=`, `?name=` and `?token=` in the address win.
+ * Who looks at the page, and what it remembers for them. A browser's tabs are one guest, until one of them becomes a new
+ * user: a tab keeps its user, and a new tab takes the browser's latest. `?uid=`, `?name=` and `?token=` in the address win.
  */
 
 import { randomHex } from "./client/refs.js";
 import { by, icon } from "./dom.js";
+import { Store } from "./storage.js";
 
-const KEY = "chatroom";
+/** @typedef {{ uid: string, name?: string }} Me */
+
+const browser = new Store(() => localStorage);
+const tab = new Store(() => sessionStorage);
 const FIRST = ["Amber", "Brisk", "Calm", "Dapper", "Early", "Fern", "Gentle", "Hazel", "Jolly", "Lucky", "Merry", "Quiet"];
 const SECOND = ["Badger", "Crane", "Finch", "Fox", "Hare", "Heron", "Lynx", "Marten", "Otter", "Robin", "Swift", "Wren"];
 
-/** @param {Storage} store @returns {Record<string, any>} */
-function read(store) {
-  try {
-    return JSON.parse(store.getItem(KEY) ?? "{}") ?? {};
-  } catch {
-    return {}; // what others left there
-  }
-}
-
-/** @param {Storage} store @param {object} change */
-function write(store, change) {
-  try {
-    store.setItem(KEY, JSON.stringify({ ...read(store), ...change }));
-  } catch {
-    return; // full or forbidden: then it is not remembered
-  }
-}
-
 /** @param {object} change */
-export const remember = (change) => write(localStorage, change);
-export const remembered = () => read(localStorage);
+export const remember = (change) => browser.write(change);
+export const remembered = () => browser.read();
 
 const address = new URLSearchParams(location.search);
 export const token = address.get("token") ?? undefined;
+/** Whether a user may come without a token. Comet writes it into the page. */
+export const guestsAllowed = document.querySelector("meta[name=guests]")?.content !== "no";
 /** Whether one's name is one's own choice here. */
-export const canChange = !token && !address.has("name");
+export const canChange = guestsAllowed && !token && !address.has("name");
 
 /** @returns {Promise<{ token?: string, uid?: string, name?: string }>} who to connect as, asking for the name if need be */
 export async function whoAmI() {
   if (token) return { token };
-  const { uid = address.get("uid") ?? `guest-${randomHex(12)}`, name: chosen } = read(sessionStorage);
-  const id = address.get("uid") ?? uid;
-  write(sessionStorage, { uid: id });
+  if (!guestsAllowed) return {}; // a proxy in front of Comet may know the user
+  const { uid, name: chosen } = me() ?? keep({ uid: newUid() }); // at once, for tabs that open meanwhile
   const name = address.get("name") ?? chosen ?? (await askName("Welcome to ChatRoom", "Start chatting"));
-  return { uid: id, name };
+  return { uid: address.get("uid") ?? uid, name };
 }
 
-/** @param {string} title @param {string} action @returns {Promise<string>} */
-export function askName(title, action) {
+/** The user of this tab, or of the browser's latest. @returns {Me | null} */
+function me() {
+  const users = [tab.read().me, browser.read().me].filter((one) => typeof one?.uid === "string");
+  const found = users.find((one) => one.name) ?? users[0];
+  return found ? keep(found, tab) : null;
+}
+
+/** @param {Me} user @param {...Store} stores @returns {Me} */
+function keep({ uid, name }, ...stores) {
+  const user = { uid, name: typeof name === "string" ? name : undefined };
+  for (const store of stores.length > 0 ? stores : [tab, browser]) store.write({ me: user });
+  return user;
+}
+
+const newUid = () => `guest-${randomHex(12)}`;
+
+/** Ask for the first name. Also without an answer there is one. @param {string} title @param {string} action */
+async function askName(title, action) {
+  const name = await ask(title, action, `${pick(FIRST)} ${pick(SECOND)}`);
+  keep({ .../** @type {Me} */ (me()), name: name.text });
+  return name.text;
+}
+
+/**
+ * Let the user choose another name, or be a new user. @returns {Promise<{ name: string, isNew: boolean } | null>} null:
+ * nothing is changed
+ */
+export async function changeName() {
+  const before = me()?.name ?? "";
+  const { choice, text: name } = await ask("Change your name", "Save", before, true);
+  const isNew = choice === "new";
+  if (choice === "" || (name === before && !isNew)) return null;
+  keep({ uid: isNew ? newUid() : /** @type {Me} */ (me()).uid, name });
+  return { name, isNew };
+}
+
+/** Tell when another tab renames this user. @param {(name: string) => void} renamed */
+export function onRenamed(renamed) {
+  addEventListener("storage", () => {
+    const [mine, latest] = [me(), browser.read().me];
+    if (!mine?.name || latest?.uid !== mine.uid || typeof latest.name !== "string" || latest.name === mine.name) return;
+    keep(latest, tab);
+    renamed(latest.name);
+  });
+}
+
+/**
+ * @param {string} title @param {string} action @param {string} name  stands there already @param {boolean} [isChange]
+ * @returns {Promise<{ choice: string, text: string }>} `choice` is a button's value, empty without one: Escape, Cancel
+ */
+function ask(title, action, name, isChange = false) {
   const dialog = by("welcome");
   const input = by("name");
-  const before = read(sessionStorage).name ?? remembered().name;
   by("welcome-title").textContent = title;
-  dialog.querySelector(".primary").textContent = action;
-  input.value = before ?? `${pick(FIRST)} ${pick(SECOND)}`;
+  by("save").textContent = action;
+  by("cancel").hidden = by("new-user").hidden = !isChange;
+  input.value = name;
+  by("cancel").onclick = () => dialog.close("");
+  dialog.returnValue = "";
   dialog.showModal();
   input.select();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      const name = input.value.trim() || before || `${pick(FIRST)} ${pick(SECOND)}`;
-      write(sessionStorage, { name });
-      remember({ name });
-      resolve(name);
-    }, { once: true });
+    const closed = () => resolve({ choice: dialog.returnValue, text: input.value.trim() || name });
+    dialog.addEventListener("close", closed, { once: true });
   });
 }
 
@@ -72,7 +106,7 @@ export function setUpTheme() {
   const button = by("theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
   const draw = () => {
-    const chosen = remembered().theme;
+    const chosen = ["light", "dark"].find((one) => one === remembered().theme);
     if (chosen) document.documentElement.dataset.theme = chosen;
     const dark = chosen ? chosen === "dark" : system.matches;
     const label = dark ? "Use the light theme" : "Use the dark theme";

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, WebSocketRoute, expect
+from playwright.async_api import WebSocketRoute, expect
 
 from chatroom_client import ChatClient
 from testbed.redis_server import RedisServer
@@ -273,27 +273,6 @@ async def test_the_keyboard_is_enough(comet: CometProgram, open_window: OpenWind
     await alice.tab_to(alice.page.get_by_role("button", name="Leave this room"), "Shift+Tab")
     await keys.press("Enter")
     await expect(alice.room("desk")).to_have_count(0)
-
-
-async def test_who_comes_first_is_asked_for_a_name(comet: CometProgram, chromium: Browser) -> None:
-    """One window is one visitor, over reloads, too; another window is another."""
-    context = await chromium.new_context()
-    try:
-        first, second = Window(await context.new_page()), Window(await context.new_page())
-        for window, name in ((first, "Ann"), (second, "Ben")):
-            await window.page.goto(f"http://127.0.0.1:{comet.port}/")
-            await expect(window.page.get_by_label("Your name")).to_be_focused()
-            assert await window.barriers() == []
-            await window.page.get_by_label("Your name").fill(name)
-            await window.page.keyboard.press("Enter")
-            await window.connected()
-        await first.page.reload()
-        await first.connected()
-        await first.say("Hello")
-        await expect(second.message("Hello")).to_contain_text("Ann")
-        await expect(second.page.locator("#people-list li")).to_have_count(2)
-    finally:
-        await context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

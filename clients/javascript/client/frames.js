@@ -4,20 +4,36 @@
  * @import { Message, Position, User } from "../index.js"
  */
 
+/** The last millisecond that a Date can hold. */
+const LAST_TIME = 8.64e15;
+
+/** @type {Record<string, (value: any) => boolean>} */
+const KINDS = {
+  text: (value) => typeof value === "string",
+  flag: (value) => typeof value === "boolean",
+  list: (value) => Array.isArray(value),
+  count: isCount,
+  optionalCount: (value) => value === undefined || value === null || isCount(value),
+  optionalPosition: (value) => value === undefined || value === null || (isObject(value) && isCount(value.epoch) && isCount(value.seq)),
+};
+
 /**
  * The fields of each frame type. The check is needed because an operator can push any text to every client.
- * @type {Record<string, Record<string, string>>}
+ * @type {Record<string, Record<string, keyof typeof KINDS>>}
  */
 const SHAPES = {
   hello: {},
   pong: {},
-  serverMessages: { roomId: "string", messages: "array" },
-  joined: { roomId: "string", epoch: "number", seq: "number", recovered: "boolean", messages: "array" },
-  left: { roomId: "string" },
-  ack: { epoch: "number", messages: "array" },
-  roomHistory: { roomId: "string", epoch: "number", messages: "array" },
-  presence: { roomId: "string", onlineCount: "number", users: "array" },
-  error: { code: "string", message: "string" },
+  serverMessages: { roomId: "text", epoch: "optionalCount", messages: "list" },
+  joined: {
+    roomId: "text", epoch: "count", seq: "count", tail: "optionalPosition", recovered: "flag", messages: "list",
+    onlineCount: "optionalCount",
+  },
+  left: { roomId: "text" },
+  ack: { epoch: "count", messages: "list" },
+  roomHistory: { roomId: "text", epoch: "count", messages: "list" },
+  presence: { roomId: "text", onlineCount: "count", users: "list" },
+  error: { code: "text", message: "text" },
 };
 
 /** A frame of a known type has an invalid payload. */
@@ -32,30 +48,49 @@ export function parse(text) {
   } catch {
     return null;
   }
-  const shape = Object.hasOwn(SHAPES, frame.type) ? SHAPES[frame.type] : null;
-  /** @param {[string, string]} field */
-  const fits = ([name, kind]) => kind === (Array.isArray(frame.payload[name]) ? "array" : typeof frame.payload[name]);
-  return shape && isObject(frame.payload) && Object.entries(shape).every(fits) ? frame : null;
+  const { type, payload } = frame;
+  const shape = typeof type === "string" && Object.hasOwn(SHAPES, type) ? SHAPES[type] : null;
+  const fits = shape && isObject(payload) && Object.entries(shape).every(([name, kind]) => KINDS[kind](payload[name]));
+  return fits ? frame : null;
 }
 
-/** @param {any} payload @param {boolean} [recent] @returns {Message[]} */
-export function messagesOf({ roomId: room, epoch = 0, messages }, recent = false) {
+/** Return the messages of a frame. Throw NotUnderstood if one is not valid. @param {any} payload @param {boolean} [recent] @returns {Message[]} */
+export function messagesOf({ roomId: room, epoch, messages }, recent = false) {
   return messages.map((/** @type {any} */ one) => {
     if (!isObject(one) || typeof one.content !== "string") throw new NotUnderstood();
-    const { seq = 0, id = "", content, timestamp = 0 } = one;
-    return { type: "message", room, epoch, seq, id, content, timestamp, user: userOf(one.user), recent };
+    const { content } = one;
+    const seq = epoch ? countOf(one.seq) : 0; // without an epoch the message has no place in the log
+    const timestamp = countOf(one.timestamp, LAST_TIME);
+    return { type: "message", room, epoch: epoch ?? 0, seq, id: textOf(one.id), content, timestamp, user: userOf(one.user), recent };
   });
 }
 
 /** Return the end of the room's log that a `joined` names. An older server names none. @param {any} joined @returns {Position} */
-export function tailOf({ epoch, seq, tail = { epoch, seq } }) {
-  if (!isObject(tail) || typeof tail.epoch !== "number" || typeof tail.seq !== "number") throw new NotUnderstood();
-  return { epoch: tail.epoch, seq: tail.seq };
+export function tailOf({ epoch, seq, tail }) {
+  return tail ? { epoch: tail.epoch, seq: tail.seq } : { epoch, seq };
 }
 
-/** @param {any} user @returns {User} */
+/** Return a user, with an empty text for each missing field. Throw NotUnderstood if it is not valid. @param {any} user @returns {User} */
 export function userOf(user) {
-  return { id: String(user?.id ?? ""), username: String(user?.username ?? "") };
+  if (!isObject(user ?? {})) throw new NotUnderstood();
+  return { id: textOf(user?.id), username: textOf(user?.username) };
+}
+
+/** @param {any} value @param {number} [most] */
+function isCount(value, most = Number.MAX_SAFE_INTEGER) {
+  return Number.isInteger(value) && value >= 0 && value <= most;
+}
+
+/** @param {any} value @param {number} [most] @returns {number} 0 if it is missing */
+function countOf(value, most) {
+  if (!isCount(value ?? 0, most)) throw new NotUnderstood();
+  return value ?? 0;
+}
+
+/** @param {any} value  a text or a number @returns {string} empty if it is missing */
+function textOf(value) {
+  if (!["string", "number"].includes(typeof (value ?? ""))) throw new NotUnderstood();
+  return String(value ?? "");
 }
 
 /** Return a number of a frame that must not be negative, or 0 for one that is missing or invalid. @param {any} value @returns {number} */

@@ -146,7 +146,7 @@ export class Rooms {
   /** Handle a `serverMessages`. Emit one without a position unchecked. @param {any} payload */
   onMessages(payload) {
     const view = this.#views.get(payload.roomId);
-    if (payload.epoch === undefined) {
+    if (!payload.epoch) {
       messagesOf(payload).forEach((one) => this.#emit(one));
     } else if (view?.live) {
       view.take(messagesOf(payload)).forEach((one) => this.#emit(one));

@@ -268,8 +268,7 @@ class ChatClient:
 
     def on_open(self, hello: dict[str, Any]) -> None:
         """Join all rooms at their positions. The messages without acks follow as each room is live."""
-        me = hello.get("me") or {}
-        self.me = User(str(me.get("id", "")), str(me.get("username", "")))
+        self.me = frames.user_of(hello.get("me"))
         self._events.put(Connected(str(hello.get("node", "")), self.me))
         limits = hello.get("limits")
         self._sends.on_open(limits)
@@ -315,7 +314,7 @@ class ChatClient:
         self._history.on_history(payload)
 
     def _on_presence(self, payload: dict[str, Any]) -> None:
-        users = tuple(User(one["id"], one["username"]) for one in payload["users"])
+        users = tuple(frames.user_of(one) for one in payload["users"])
         self._events.put(Presence(payload["roomId"], payload["onlineCount"], users))
 
     def _on_error(self, payload: dict[str, Any]) -> None:

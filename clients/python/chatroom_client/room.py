@@ -8,14 +8,14 @@ The first join fixes the end of the history: each message up to the `tail` of th
 frame and on whichever connection it comes. A room that starts at a saved position has no history.
 """
 
-import math
-from collections.abc import Iterator
 from typing import Any, Final
 
+from chatroom_client import frames
 from chatroom_client.events import Hole
-from chatroom_client.types import Joined, Message, Position, User
+from chatroom_client.types import Joined, Message, Position
 
 START: Final = Position(0, 0)  # before each message
+EVERYTHING: Final = Position(frames.LAST_SEQ, frames.LAST_SEQ)
 
 
 class FollowedRoom:
@@ -52,24 +52,27 @@ class FollowedRoom:
         itself: its messages are not taken, and the room must be joined again.
         """
         at = Position(payload["epoch"], payload["seq"])
+        tail = payload.get("tail")  # an older server names none
+        tail = Position(tail["epoch"], tail["seq"]) if tail is not None else at
+        end = tail if self.position is None else self.history_end
+        messages = _messages(self.room, payload, end)
         requested, recovered = self.join_ref is not None, payload["recovered"]
         if not requested and recovered:
             self.live = False
             return []
-        tail = payload.get("tail")  # an older server names none
-        self.tail = Position(int(tail["epoch"]), int(tail["seq"])) if tail is not None else at
+        self.tail = tail
         self.online = payload.get("onlineCount", self.online)
         if requested:
             self.joined_ref, self.join_ref = self.join_ref, None
         self.live = True
         if self.position is None:
-            self.position, self.history_end = at, self.tail
-            return list(self._messages(payload))
+            self.position, self.history_end = at, end
+            return list(messages)
         if not recovered:
             hole = Hole(self.room, self.position, "lost")
             self.position = at
-            return [hole, *self._messages(payload)]
-        taken = self._take(payload)
+            return [hole, *messages]
+        taken = self._take(messages)
         if self.live and self.position.seq < at.seq:  # messages are missing at the end of the page
             self.live = False
         elif self.live:
@@ -78,13 +81,13 @@ class FollowedRoom:
 
     def on_messages(self, payload: dict[str, Any]) -> list[Message]:
         """Take a `serverMessages` frame and return its new messages."""
-        return self._take(payload) if self.live else []
+        return self._take(_messages(self.room, payload, self.history_end)) if self.live else []
 
-    def _take(self, payload: dict[str, Any]) -> list[Message]:
+    def _take(self, messages: list[Message]) -> list[Message]:
         """Take the messages that follow the position, up to the first gap."""
         taken: list[Message] = []
         at = self.position or Position(0, 0)
-        for message in self._messages(payload):
+        for message in messages:
             if message.seq > at.seq + 1 or (message.seq <= at.seq and message.epoch > at.epoch):
                 self.live = False
                 break
@@ -97,35 +100,32 @@ class FollowedRoom:
         self.position = at
         return taken
 
-    def _messages(self, payload: dict[str, Any]) -> Iterator[Message]:
-        """Return the messages of a frame, all of one epoch, with their `recent`."""
-        epoch, end = payload["epoch"], self.history_end
-        recent_seq = end.seq if epoch == end.epoch else math.inf if epoch < end.epoch else 0
-        return _messages(self.room, payload, recent_seq)
-
 
 def pushed_messages(payload: dict[str, Any]) -> list[Message]:
     """Return the messages that another system pushed into the room, outside of its log."""
-    return list(_messages(payload["roomId"], payload, recent_seq=-1))
+    return _messages(payload["roomId"], payload)
 
 
 def older_messages(payload: dict[str, Any]) -> list[Message]:
     """Return the messages of a `roomHistory` frame."""
-    return list(_messages(payload["roomId"], payload, recent_seq=math.inf))
+    return _messages(payload["roomId"], payload, EVERYTHING)
 
 
-def _messages(room: str, payload: dict[str, Any], recent_seq: float) -> Iterator[Message]:
-    """Yield the messages of a frame. Those up to `recent_seq` are recent."""
-    epoch = payload.get("epoch", 0)
-    for one in payload["messages"]:
-        user, seq = one.get("user") or {}, one.get("seq", 0)
-        yield Message(
-            room,
-            epoch,
-            seq,
-            one.get("id", ""),
-            one["content"],
-            one.get("timestamp", 0),
-            User(str(user.get("id", "")), str(user.get("username", ""))),
-            seq <= recent_seq,
-        )
+def _messages(room: str, payload: dict[str, Any], history_end: Position = START) -> list[Message]:
+    """Return a frame's messages. Those up to `history_end` are recent.
+
+    Raises ValueError, KeyError or TypeError if one is not valid.
+    """
+    epoch = payload.get("epoch") or 0
+    return [_message(room, epoch, one, history_end) for one in payload["messages"]]
+
+
+def _message(room: str, epoch: int, one: dict[str, Any], history_end: Position) -> Message:
+    content = one["content"]
+    if not isinstance(content, str):
+        raise TypeError("content is not a text")
+    seq = frames.count(one.get("seq")) if epoch else 0  # without an epoch the message has no place in the log
+    at = frames.count(one.get("timestamp"), frames.LAST_TIME_MS)
+    user = frames.user_of(one.get("user"))
+    recent = START < Position(epoch, seq) <= history_end
+    return Message(room, epoch, seq, frames.text_of(one.get("id")), content, at, user, recent)

@@ -135,7 +135,7 @@ class FollowedRooms:
     def on_messages(self, payload: dict[str, Any]) -> None:
         """Take a `serverMessages` frame. One without an epoch was pushed and is outside of the room's log."""
         room = self._rooms.get(payload["roomId"])
-        if "epoch" not in payload:
+        if not payload.get("epoch"):
             self._put(pushed_messages(payload))
         elif room is not None:
             was_live = room.live

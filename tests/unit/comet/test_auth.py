@@ -182,3 +182,11 @@ def test_a_public_key_verifies_but_does_not_sign() -> None:
     assert auth.user(Target(f"/?token={good}"), Headers()) == User("7", "7")
     with pytest.raises(Forbidden):
         auth.user(Target(f"/?token={token(sub='7')}"), Headers())
+
+
+def test_a_missing_token_is_named() -> None:
+    """The reason says what to do, and not which part of an empty token is missing."""
+    for headers in (Headers(), Headers({"Authorization": "Bearer "})):
+        with pytest.raises(Forbidden, match="a token is needed"):
+            TOKENS.user(Target("/?token="), headers)
+    assert (GUESTS.takes_guests, TOKENS.takes_guests) == (True, False)

@@ -48,3 +48,9 @@ def test_the_page_is_told_the_default_rooms() -> None:
     assert b'<meta name="default-rooms" content="lobby,a&quot;b&lt;c">' in served["/"].body
     assert served["/"] == served["/index.html"]
     assert served["/"].headers["ETag"] != page.load([])["/"].headers["ETag"]
+
+
+def test_the_page_is_told_whether_guests_may_come() -> None:
+    """Without guests it does not ask for a name."""
+    assert b'<meta name="guests" content="yes">' in page.load([])["/"].body
+    assert b'<meta name="guests" content="no">' in page.load([], guests=False)["/"].body

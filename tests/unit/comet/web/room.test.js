@@ -82,3 +82,37 @@ test("of very many the oldest are forgotten, and can be asked for again", () => 
   room.addOlder([message(700)], () => false);
   assert.equal(room.oldestId, "700-0");
 });
+
+test("after a reload the mark stands before the first unread message of another, and moves as older ones come", () => {
+  const room = new Room("r");
+  for (let seq = 41; seq <= 50; seq++) room.add(message(seq), false);
+  room.resume({ epoch: 1, seq: 20 }, { epoch: 1, seq: 50 });
+  assert.deepEqual([room.unread, room.newKey, room.newIsOlder], [30, "1-41", true]);
+  room.addOlder([19, 20, 21, 22].map((seq) => message(seq, "m", seq === 21 ? "me" : "bob")), (one) => one.user.id === "me");
+  assert.deepEqual([room.newKey, room.newIsOlder], ["1-22", false]);
+  room.unmark();
+  room.addOlder([message(18)], () => false);
+  assert.equal(room.newKey, null);
+});
+
+for (const [read, unread] of [
+  [undefined, 0], [null, 0], ["text", 0], [{ seq: "7" }, 0], [{ seq: NaN }, 0], [() => {}, 0],
+  [{ epoch: 1, seq: 10 }, 0], [{ epoch: 1, seq: 7 }, 3], [{ epoch: 0, seq: 50 }, 10], [{ epoch: 1, seq: 50 }, 0],
+])
+  test(`of a room at 10, read up to ${JSON.stringify(read)}, ${unread} are unread`, () => {
+    const room = new Room("r");
+    room.resume(read, { epoch: 1, seq: 10 });
+    assert.equal(room.unread, unread);
+  });
+
+test("whatever a message holds can be shown", () => {
+  const room = new Room("r");
+  const user = { id: "i".repeat(1000), username: "n".repeat(1000) };
+  for (const timestamp of [1e300, -1, NaN, Infinity, 0, 8.64e15 + 1])
+    room.add({ ...message(0, "x".repeat(1_000_000)), timestamp, user }, false);
+  for (const { message: one } of room.entries) {
+    assert.ok(new Date(one.timestamp).toISOString());
+    assert.ok(one.content.length < 101_000 && one.content.endsWith("… (900000 more characters)"));
+    assert.deepEqual([one.user.id.length, one.user.username.length], [128, 64]);
+  }
+});
