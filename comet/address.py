@@ -46,7 +46,9 @@ def advertised(settings: CometSettings, health: Health) -> str:
 
 def _meant(settings: CometSettings) -> bool:
     """Whether the stack is told to be on this machine alone, Redis and all."""
-    return bool(settings.advertise_address) and is_loopback(urlsplit(settings.redis_url).hostname or "localhost")
+    return bool(settings.advertise_address) and is_loopback(
+        urlsplit(settings.redis_url.get_secret_value()).hostname or "localhost"
+    )
 
 
 def _host(bind_ip: str) -> str:
