@@ -342,6 +342,17 @@ async def test_what_pubsub_brings_while_a_room_starts_is_not_lost(node: Node) ->
     assert session.seqs == [5]
 
 
+async def test_what_is_stored_while_a_room_is_subscribed_is_there_at_once(node: Node) -> None:
+    """PubSub did not bring it, so the log is read after that, and nobody waits for the check of the tails."""
+    node.store.append(3)
+    node.pubsub.on_subscribe = node.store.append
+    session = await member_of(node)
+    assert node.hub.rooms["room_1"].position == Position(1, 4)
+    node.bring(node.store.append())
+    await node.settle()
+    assert session.seqs == [5]
+
+
 async def test_a_node_that_does_not_run_lets_nobody_in() -> None:
     """Before it runs and after it stopped."""
     node = Node()

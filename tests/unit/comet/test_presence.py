@@ -4,11 +4,14 @@ import asyncio
 import gc
 from typing import Any, cast
 
+import orjson
+
 from comet.membership import Membership
 from comet.presence import Presences
 from comet.room import Room
 from common.envelope import User
-from common.registry import Registry, RoomPresence
+from common.registry import Registry, RoomPresence, merge
+from tests.support.rooms import Recorder
 
 
 class FakeRegistry:
@@ -35,10 +38,15 @@ class FakeMembership:
     incarnation = "node-1"
 
 
-def presences() -> tuple[FakeRegistry, Presences]:
+def presences(rooms: dict[str, Room] | None = None) -> tuple[FakeRegistry, Presences]:
     """Return one that asks a fake."""
     registry = FakeRegistry()
-    return registry, Presences(cast("Registry", registry), cast("Membership", FakeMembership()), {})
+    return registry, Presences(cast("Registry", registry), cast("Membership", FakeMembership()), rooms or {})
+
+
+def _shown(frame: bytes) -> tuple[int, list[str]]:
+    payload = orjson.loads(frame)["payload"]
+    return payload["onlineCount"], sorted(user["id"] for user in payload["users"])
 
 
 def joining(of: Presences, room: Room, *users: str) -> list[asyncio.Task[int]]:
@@ -63,6 +71,27 @@ async def test_who_joins_while_it_is_looked_gets_the_same_answer() -> None:
     assert await asyncio.gather(*others) == [6, 5]  # Bob is on another node, too
     assert await asyncio.gather(*joining(of, room, "dave")) == [6]
     assert registry.asked == 1
+
+
+async def test_a_user_on_two_nodes_is_one_entry() -> None:
+    """In a frame that is asked for, and in each that is told to who watches, whatever changes meanwhile."""
+    room = Room("r")
+    alice, bob = Recorder("alice"), Recorder("bob")
+    registry, of = presences({"r": room})
+    registry.gate.set()
+    room.add(bob)
+    assert _shown(await of.frame("r")) == (5, ["bob"])  # 5 on the other node, Bob among them
+    room.add(alice)
+    assert _shown(await of.frame("r")) == (6, ["alice", "bob"])
+    room.remove(bob)
+    assert _shown(await of.frame("r")) == (6, ["alice", "bob"])
+
+
+def test_a_user_on_two_other_nodes_is_one_entry() -> None:
+    """The nodes' own counts are put together once."""
+    parts = [{"online": 2, "users": [("bob", "Bob"), ("eve", "Eve")]}, {"online": 1, "users": [("bob", "Bobby")]}]
+    merged = merge(parts)
+    assert (merged.online, dict(merged.users)) == (2, {"bob": "Bobby", "eve": "Eve"})
 
 
 async def test_a_look_that_fails_fails_for_all_and_is_not_kept() -> None:

@@ -1,6 +1,7 @@
 """The append lane without Redis: what a draining node may rely on."""
 
 import asyncio
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -8,6 +9,7 @@ from common.append_lane import STRIPS, AppendLane, _Append, _strips
 from common.append_script import AppendScript, StoreLimits
 from common.envelope import User
 from common.shards import Shards
+from tests.support.eventually import eventually
 
 
 async def test_whoever_waited_for_all_answers_comes_behind_those_who_were_answered() -> None:
@@ -22,6 +24,40 @@ async def test_whoever_waited_for_all_answers_comes_behind_those_who_were_answer
     await lane.answered()
     told.append("whoever waited")
     assert told == ["sender", "whoever waited"]
+
+
+class SlowLane(AppendLane):
+    """A lane whose Redis answers a batch when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(Redis(), Shards(4), StoreLimits())
+        self.batches: list[list[str]] = []  # the refs of each
+        self.let = asyncio.Semaphore(0)
+
+    async def _ask(self, batch: list[_Append]) -> list[Any]:
+        self.batches.append([append.arguments[9] for append in batch])
+        await self.let.acquire()
+        return [[0, b"7 1 1-0", 1] for _ in batch]
+
+
+async def test_what_is_in_flight_and_what_waits_is_answered() -> None:
+    """A node that stops awaits both before it closes its sessions, or their senders would send again elsewhere."""
+    lane = SlowLane()
+    running = asyncio.create_task(lane.run())
+    try:
+        flies = lane.append("r", User("1", "a"), ["x"], "flies", forward=True)
+        await eventually(lambda: lane.batches == [["flies"]])
+        waits = lane.append("r", User("1", "a"), ["y"], "waits", forward=True)
+        stopping = asyncio.create_task(lane.answered())
+        lane.let.release()
+        await eventually(lambda: lane.batches == [["flies"], ["waits"]])
+        assert (flies.done(), waits.done(), stopping.done()) == (True, False, False)
+        lane.let.release()
+        await eventually(stopping.done)
+        assert waits.done()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_what_is_called_later_is_not_waited_for() -> None:
