@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 import threading
+from collections.abc import Generator
 from typing import Any, Final
 
 import pytest
@@ -43,11 +44,18 @@ class TimeLimits:
         return True  # the timer of pytest-timeout is not needed
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool:
-        """Stop the timer of a test that ended in time."""
-        if TIMER in item.stash:
-            item.stash[TIMER].cancel()
+    def pytest_timeout_cancel_timer(self) -> bool:
+        """Leave the timer on: pytest-timeout would stop it when a test fails, and its fixtures may hang then."""
         return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Stop the timer of a test whose fixtures have ended."""
+        try:
+            return (yield)
+        finally:
+            if TIMER in item.stash:
+                item.stash[TIMER].cancel()
 
 
 def limit_s(name: str) -> float:

@@ -26,6 +26,7 @@ async def wait(): await asyncio.create_task(wait_for_nobody())
 def test_asyncio(): asyncio.run(wait())
 def test_uvloop(): uvloop.run(wait())
 def test_fixture(ends_never): pass
+def test_fixture_behind_a_failure(ends_never): assert False
 def test_sound(): pass
 """
 
@@ -36,6 +37,7 @@ def test_sound(): pass
         ("test_asyncio", "in wait_for_nobody", 0),
         ("test_uvloop", "in wait_for_nobody", 1),
         ("test_fixture", "in ends_never", 0),
+        ("test_fixture_behind_a_failure", "in ends_never", 0),
     ],
 )
 def test_a_test_that_hangs_fails_with_all_stacks(tmp_path: Path, name: str, shown: str, workers: int) -> None:
