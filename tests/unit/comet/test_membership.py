@@ -94,6 +94,14 @@ async def test_changes_that_redis_does_not_take_are_bounded(monkeypatch: pytest.
             membership.room_changed(Room(f"room {i}"))
             assert len(membership._changed_rooms) <= 102  # noqa: SLF001 - the bound is not seen from outside
             assert len(membership._changed_users) <= 102  # noqa: SLF001 - likewise
+        for i in range(200):
+            membership.room_changed(Room(f"other room {i}"))
+            assert len(membership._changed_rooms) <= 102  # noqa: SLF001 - rooms alone are bounded, too
+        for i in range(200):
+            session = a_session(f"other {i}")
+            membership.came(session)
+            membership.gone(session)
+            assert len(membership._changed_users) <= 102  # noqa: SLF001 - and users alone
         registry.away = False
         await eventually(lambda: health.ready and membership.incarnation in registry.alive)
         now = membership.incarnation
@@ -133,6 +141,26 @@ async def test_nothing_is_recorded_of_a_node_that_redis_does_not_know(health: He
             before = membership.incarnation
             await eventually(lambda: membership.incarnation != before)  # noqa: B023 - asked at once
             await eventually(lambda: registry.rooms.get(membership.incarnation) == {"r": RoomPresence(0, [])})
+
+
+async def test_a_node_that_starts_over_writes_nothing_before_redis_knows_it(
+    health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis knew it under the name before: until the next renewal all that it wrote would be a dead node's."""
+    monkeypatch.setattr(module, "CHANGES", 5)
+    registry, rooms = FakeRegistry(), {"r": Room("r")}
+    membership = Membership(cast("Registry", registry), rooms, "x:1", 600, health)
+    await membership.join()
+    first = membership.incarnation
+    async with running(membership):
+        membership.room_changed(rooms["r"])
+        await eventually(lambda: registry.rooms.get(first))
+        for i in range(10):
+            membership.room_changed(Room(f"gone {i}"))
+        assert membership.incarnation != first
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert list(registry.rooms) == [first]
 
 
 @pytest.mark.usefixtures("hasty")

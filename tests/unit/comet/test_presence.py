@@ -5,12 +5,15 @@ import gc
 from typing import Any, cast
 
 import orjson
+import pytest
 
+from comet import presence as module
 from comet.membership import Membership
 from comet.presence import Presences
 from comet.room import Room
 from common.envelope import User
 from common.registry import Registry, RoomPresence, merge
+from tests.support.eventually import eventually
 from tests.support.rooms import Recorder
 
 
@@ -19,6 +22,7 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.asked_rooms: set[str] = set()
         self.gate = asyncio.Event()
         self.away = False
 
@@ -26,6 +30,7 @@ class FakeRegistry:
         """As Registry.presence."""
         assert without == "node-1"
         self.asked += 1
+        self.asked_rooms.update(rooms)
         await self.gate.wait()
         if self.away:
             raise ConnectionError("Redis is away")
@@ -92,6 +97,40 @@ def test_a_user_on_two_other_nodes_is_one_entry() -> None:
     parts = [{"online": 2, "users": [("bob", "Bob"), ("eve", "Eve")]}, {"online": 1, "users": [("bob", "Bobby")]}]
     merged = merge(parts)
     assert (merged.online, dict(merged.users)) == (2, {"bob": "Bobby", "eve": "Eve"})
+
+
+async def test_who_joins_anew_is_counted_once() -> None:
+    """Also where the same user is in the room with another session."""
+    registry, of = presences()
+    registry.gate.set()
+    room = Room("r")
+    room.add(Recorder("alice"))
+    assert await asyncio.gather(*joining(of, room, "alice", "carol")) == [6, 7]
+
+
+async def test_watchers_are_told_of_changes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the room is looked at; a room without watchers is not."""
+    monkeypatch.setattr(module, "WATCH_S", 0.001)
+    room, alone = Room("r"), Room("alone")
+    watcher, carol = Recorder("alice"), Recorder("carol")
+    registry, of = presences({"r": room, "alone": alone})
+    registry.gate.set()
+    room.add(watcher)
+    room.watchers.add(watcher)
+    task = asyncio.create_task(of.run())
+    try:
+        await eventually(lambda: registry.asked > 5)
+        room.add(carol)
+        looked = registry.asked
+        await eventually(lambda: registry.asked > looked + 5)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    assert [_shown(text.encode()) for text in watcher.texts] == [
+        (6, ["alice", "bob"]),
+        (7, ["alice", "bob", "carol"]),
+    ]
+    assert registry.asked_rooms == {"r"}
 
 
 async def test_a_look_that_fails_fails_for_all_and_is_not_kept() -> None:

@@ -279,6 +279,17 @@ async def test_who_is_limited_too_long_without_a_pause_is_closed(monkeypatch: py
         assert (rig.transport.closed[:1], rig.session.ended, rig.membership.sessions) == ([4002], True, [])
 
 
+async def test_what_is_no_frame_counts_as_a_message() -> None:
+    """A flood of it costs its sender the allowance."""
+    async with rigged(rate_messages_per_second=0.001, rate_burst_messages=2) as rig:
+        await rig.begin("room_1")
+        for _ in range(3):
+            rig.session.receive(b"nonsense", text=True)
+        rig.say("x", ref="1")
+        assert rig.codes == [("bad_request", None)] * 2 + [("rate_limited", None), ("rate_limited", "1")]
+        assert rig.store.contents == []
+
+
 async def test_what_the_store_refuses_is_told(rig: Rig) -> None:
     """At once where too many wait, later where Redis was away; each with its ref."""
     await rig.enter("room_1")
