@@ -20,6 +20,7 @@ import pytest_timeout
 EXIT_CODE: Final = 1
 UNIT_S: Final = 60.0
 OTHERS_S: Final = 240.0  # real servers start, also on a busy machine
+FETCH_S: Final = 540.0  # more where Maven may have to fetch Apache Kafka first
 LATE: Final = "did not end within"
 TIMER: Final = pytest.StashKey[threading.Timer]()
 
@@ -31,9 +32,10 @@ class TimeLimits:
         """Give each test the limit of its folder."""
         if config.getoption("timeout") is not None:
             return
+        fetch_s = FETCH_S if config.getoption("--kafka", "embedded") == "apache" else 0.0
         for item in items:
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(limit_s(item.nodeid)))
+                item.add_marker(pytest.mark.timeout(limit_s(item.nodeid) + fetch_s))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> bool:

@@ -14,7 +14,10 @@ from testbed.service import CometProgram
 from tests.support import npm, npm_bot
 from tests.support.comet_settings import comet_settings
 
-pytestmark = pytest.mark.skipif(not npm.found(), reason=npm.MISSING)
+pytestmark = [
+    pytest.mark.skipif(not npm.found(), reason=npm.MISSING),
+    pytest.mark.timeout(npm.TIMEOUT_S),
+]
 
 OPTIONS = ("--noEmit", "--strict", "--checkJs", "--module", "nodenext", "--target", "es2022")
 CODE = 'import * as all from "chatroom-client"; console.log(Object.keys(all).join())'
