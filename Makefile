@@ -6,7 +6,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-kafka chaos chaos-mutants bench prove lint format protos docs lock clean
+.PHONY: help up test test-kafka chaos chaos-mutants mutants bench prove lint format protos docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -35,11 +35,14 @@ chaos: $(VENV)/.installed ## Hurt the whole stack under load and account for eve
 chaos-mutants: $(VENV)/.installed ## Break each promise on purpose: the checker of `make chaos` must notice
 	@$(BIN)/python -m tests.chaos mutants $(ARGS)
 
+mutants: $(VENV)/.installed ## Put small faults into copies of the source: the tests must notice each (options: ARGS="room- --jobs 1")
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 bench: $(VENV)/.installed ## Measure cost and speed against baselines, on real Redis and Apache Kafka (options: ARGS="--quick")
 	@$(BIN)/python -m bench all $(ARGS)
 
 prove: ## Run all proofs that are too long for the suite; commit their results (by hand, when their part changes)
-	@$(MAKE) --keep-going --jobs=1 ARGS= chaos chaos-mutants bench
+	@$(MAKE) --keep-going --jobs=1 ARGS= mutants chaos chaos-mutants bench
 
 lint: $(VENV)/.installed ## Check style, types, imports, generated code, the JavaScript client and Prometheus's rules
 	@$(BIN)/ruff check .

@@ -21,6 +21,7 @@ from testbed.apache_kafka import MissingProgram
 from testbed.chatroom_up import ChatroomUp
 from testbed.kafka_server import ApacheKafka, EmbeddedKafka, KafkaServer
 from testbed.redis_server import RedisServer
+from tests.support.time_limits import TimeLimits
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 _CI = bool(os.environ.get("CI"))
@@ -40,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kafka", choices=("embedded", "apache"), default="embedded", help="which broker tests run against"
     )
     parser.addoption("--screenshots", type=Path, metavar="DIR", help="where tests put what the page looks like")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Limit the time of each test."""
+    config.pluginmanager.register(TimeLimits())
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -12,6 +12,7 @@ from tests.support.served import served
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(not npm.found(), reason=npm.MISSING),
+    pytest.mark.timeout(npm.TIMEOUT_S),
 ]
 
 PAGE = """<!doctype html><title>Bot</title>

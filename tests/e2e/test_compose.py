@@ -21,6 +21,7 @@ from testbed.compose import ComposeProject
 from tests.support.loops import wait_until
 
 __test__ = bool(compose.engine())
+pytestmark = pytest.mark.timeout(compose.BUILD_TIMEOUT_S + 240)
 
 SERVICES = ("comet", "logic", "job")
 ANSWER_TIMEOUT_S = 10.0

@@ -20,6 +20,15 @@ async def eventually(
         raise AssertionError(f"not within {timeout_s} s: {what or inspect.getsource(true).strip()}") from None
 
 
+async def until_set(event: asyncio.Event, what: str, timeout_s: float = TIMEOUT_S) -> None:
+    """Wait for an event. Raises AssertionError telling what was waited for."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout_s} s: {what}") from None
+
+
 async def _asked(true: Callable[[], object | Awaitable[object]]) -> object:
     answer = true()
     return await answer if inspect.isawaitable(answer) else answer

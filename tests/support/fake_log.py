@@ -125,9 +125,11 @@ class FakePubSub:
     def __init__(self) -> None:
         self.subscribed: set[str] = set()
         self.away = False
+        self.on_subscribe: Callable[[], object] = lambda: None
 
     async def subscribe(self, room_id: str) -> None:
         """As PubSub.subscribe."""
+        self.on_subscribe()
         await asyncio.sleep(0)
         if self.away:
             raise Unavailable("Redis did not confirm a subscription; try again later")

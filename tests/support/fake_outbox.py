@@ -90,8 +90,10 @@ class FakeLeases:
     def using(self, shards: set[int]) -> Iterator[None]:
         """As Leases.using."""
         self.in_use = shards
-        yield
-        self.in_use = set()
+        try:
+            yield
+        finally:
+            self.in_use = set()
 
     def lost(self, shard: int) -> None:
         """As Leases.lost."""

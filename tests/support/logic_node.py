@@ -103,7 +103,8 @@ async def running(settings: LogicSettings, *, ready: bool = True) -> AsyncIterat
         finally:
             if not stop.made:
                 stop.make("the test ends")
-            await serving
+            async with asyncio.timeout(WAIT_S):
+                await serving
 
 
 async def _listens(logic: Logic) -> bool:

@@ -11,6 +11,7 @@ CLIENT: Final = Path(__file__).parents[2] / "clients" / "javascript"
 MISSING: Final = "npm is not on the PATH; install Node 20 or later (Debian: apt-get install npm)"
 _LOCK: Final = CLIENT / "package-lock.json"
 _PACKAGES: Final = CLIENT / "node_modules"
+TIMEOUT_S: Final = 400  # for a test, where npm fetches the packages first
 _QUIET: Final = {f"npm_config_{name}": "false" for name in ("audit", "fund", "update_notifier")}
 
 

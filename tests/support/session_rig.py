@@ -18,6 +18,7 @@ from common.store import Appended, Store
 from tests.support.comet_settings import comet_settings
 from tests.support.fake_log import FakePresences, FakeStore, Node, running
 from tests.support.rooms import texts_of
+from tests.support.task_groups import cancelled_group
 
 
 class FakeTransport:
@@ -181,5 +182,5 @@ class Rig:
 @asynccontextmanager
 async def rigged(**chosen: object) -> AsyncIterator[Rig]:
     """Run a session while inside."""
-    async with running(Node()) as node, asyncio.TaskGroup() as tasks:
+    async with running(Node()) as node, cancelled_group() as tasks:
         yield Rig(tasks, node, **chosen)

@@ -35,8 +35,10 @@ async def away(how: str, redis: RedisServer, proxy: Proxy) -> AsyncIterator[None
     """Take Redis away while inside."""
     if how == "killed":
         await asyncio.to_thread(redis.kill)
-        yield
-        await asyncio.to_thread(redis.start)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(redis.start)
     elif how == "frozen":
         freeze(redis.pid)
         try:
@@ -45,8 +47,10 @@ async def away(how: str, redis: RedisServer, proxy: Proxy) -> AsyncIterator[None
             os.kill(redis.pid, signal.SIGCONT)
     else:
         proxy.hold()
-        yield
-        proxy.release()
+        try:
+            yield
+        finally:
+            proxy.release()
 
 
 async def refused(client: Client, kind: str, ref: str, **payload: object) -> None:

@@ -182,9 +182,10 @@ async def test_two_nodes_share_the_outboxes_and_one_takes_over(
 ) -> None:
     """Each shard is one node's. When a node stops its shards are another's at once, when it dies after their leases."""
     rooms = [f"room-{i}" for i in range(40)]
-    async with running(redis_url, forward_url=logic.url) as staying:
-        leaving = CometNode(redis_url, forward_url=logic.url, drain_seconds=3)
-        await leaving.start()
+    async with (
+        running(redis_url, forward_url=logic.url) as staying,
+        running(redis_url, forward_url=logic.url, drain_seconds=3) as leaving,
+    ):
 
         async def shared() -> bool:
             holders = await redis.mget([keys.lease(shard) for shard in range(SHARDS.count)])
@@ -208,9 +209,7 @@ async def test_a_dead_nodes_shards_are_taken_over_when_its_leases_run_out(
     redis_url: str, redis: Redis, logic: LogicStandin
 ) -> None:
     """What it left is forwarded by the other, in order."""
-    dying = CometNode(redis_url, forward_url=logic.url)
-    await dying.start()
-    async with dying.client(rooms="") as alice:
+    async with running(redis_url, forward_url=logic.url) as dying, dying.client(rooms="") as alice:
         await say(alice, "one")
         await emptied(redis)
         logic.answer = lambda sends: statuses(["failed"] * len(sends))

@@ -54,29 +54,32 @@ async def test_clients_of_different_nodes_see_each_others_messages_once_and_in_o
 
 
 async def test_presence_is_put_together_over_nodes(redis_url: str) -> None:
-    """A user on both counts once; a node that died takes its users with it."""
-    async with running(redis_url) as one, one.client(uid="alice", rooms=ROOM) as alice:
-        two = CometNode(redis_url)
-        await two.start()
-        async with two.client(uid="alice", rooms=ROOM), two.client(uid="bob", rooms=ROOM):
+    """A user on both is one entry and stays one; a node that died takes its users with it."""
+    async with running(redis_url) as one, running(redis_url) as two, Redis.from_url(redis_url, protocol=2) as redis:
+        registry = Registry(redis, SHARDS)
 
-            async def count() -> int:
-                found = await alice.answer("requestPresence", {"roomId": ROOM}, "presence")
-                return int(found["onlineCount"])
+        async def recorded() -> bool:
+            """Whether both nodes recorded all, so that nothing is on its way any more."""
+            found = [await registry.presence([ROOM], without=node) for node in await registry.nodes()]
+            return sorted(len(presence.users) for [presence] in found) == [1, 2]
 
-            async def both() -> bool:
-                return await count() == 2
+        async with one.client(uid="alice", rooms=ROOM) as alice, two.client(uid="alice", rooms=ROOM):
+            async with two.client(uid="bob", rooms=ROOM):
 
-            async def alone() -> bool:
-                return await count() == 1
+                async def online() -> tuple[int, list[str]]:
+                    found = await alice.answer("requestPresence", {"roomId": ROOM}, "presence")
+                    return found["onlineCount"], sorted(user["id"] for user in found["users"])
 
-            await eventually(both)
-            await two.kill()
-            async with Redis.from_url(redis_url, protocol=2) as redis:
-                for name in await Registry(redis, SHARDS).nodes():
+                async def alone() -> bool:
+                    return await online() == (1, ["alice"])
+
+                await eventually(recorded)
+                assert await online() == (2, ["alice", "bob"])
+                await two.kill()
+                for name in await registry.nodes():
                     if name != alice.frames("hello")[0]["node"]:
                         await redis.delete(keys.node(name))  # its life runs out
-            await eventually(alone)
+                await eventually(alone)
 
 
 async def test_rooms_and_users_are_registered_where_they_are(redis_url: str, node: CometNode) -> None:

@@ -23,7 +23,7 @@ from common.store import Store
 from protos.job_pb2 import PushMsg
 from testbed.kafka_server import KafkaServer
 from testbed.service import CometProgram, ServiceProgram, shared_settings
-from tests.support.comet_node import CometNode
+from tests.support.comet_node import CometNode, running
 from tests.support.eventually import eventually
 from tests.support.frozen import freeze
 from tests.support.kafka_reader import push_msgs
@@ -66,8 +66,16 @@ class Ground:
     """A Redis, a writer, a Logic that notes who posts, and nodes."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what there is
-        self, guard: Guard, directory: Path, url: str, redis: Redis, writer: Writer, logic: LogicStandin
+        self,
+        guard: Guard,
+        directory: Path,
+        url: str,
+        redis: Redis,
+        writer: Writer,
+        logic: LogicStandin,
+        stack: AsyncExitStack,
     ) -> None:
+        self._stack = stack
         self._guard = guard
         self._directory = directory
         self.url = url
@@ -82,6 +90,12 @@ class Ground:
         """Return a node in a process of its own."""
         own = {"COMET_FORWARD_URL": f"{self.logic.url}/{name}", **settings}
         return CometProgram(self._guard, self._directory / name, self.url, own, name=name)
+
+    async def node(self, name: str, **settings: object) -> CometNode:
+        """Start a node in this process. It ends with the test at the latest."""
+        return await self._stack.enter_async_context(
+            running(self.url, forward_url=f"{self.logic.url}/{name}", **settings)
+        )
 
     async def holders(self) -> list[bytes | None]:
         """Return each lease's holder."""
@@ -143,7 +157,7 @@ async def ground(guard: Guard, tmp_path: Path, redis_url: str) -> AsyncIterator[
         redis = await stack.enter_async_context(aclosing(redis_client.connect(redis_url)))
         store = await stack.enter_async_context(open_store(redis_url))
         logic = await stack.enter_async_context(serving(LogicStandin()))
-        yield Ground(guard, tmp_path, redis_url, redis, Writer(store), logic)
+        yield Ground(guard, tmp_path, redis_url, redis, Writer(store), logic, stack)
 
 
 async def _presumed_dead(ground: Ground, incarnation: str) -> None:
@@ -172,8 +186,7 @@ async def test_a_node_stopped_past_its_lease_under_load_forwards_nothing_more_wh
         await eventually(lambda: len(ground.logic.names) > 10)
         freeze(stopped.pid)
         await _presumed_dead(ground, incarnation)
-        other = CometNode(ground.url, forward_url=f"{ground.logic.url}/other")
-        await other.start()
+        other = await ground.node("other")
         await ground.known("other")
         before = ground.logic.names.count("other")
         await eventually(lambda: ground.logic.names.count("other") > before + 10)
@@ -207,8 +220,7 @@ async def test_a_node_stopped_with_a_post_in_flight_removes_nothing_when_it_wake
         await eventually(lambda: ground.logic.taken)
         # The other has all leases, but Logic takes nothing from it: so whatever goes, the sleeper removed.
         ground.logic.answer = lambda sends: statuses(["failed"] * len(sends))
-        other = CometNode(ground.url, forward_url=f"{ground.logic.url}/other")
-        await other.start()
+        other = await ground.node("other")
         await ground.known("other")
         waiting = await ground.waiting()
         assert sum(map(len, waiting.values())) == len(ROOMS)
@@ -243,8 +255,7 @@ async def test_a_node_stopped_with_a_batch_already_read_posts_nothing_of_it_when
         await ground.writer.say()
         assert not await _reading(ground.redis), "Redis has answered the sleeper"
         await _presumed_dead(ground, incarnation)
-        other = CometNode(ground.url, forward_url=f"{ground.logic.url}/other")
-        await other.start()
+        other = await ground.node("other")
         await ground.known("other")
         await ground.empty()
         assert set(ground.logic.names) == {"other"}
@@ -321,24 +332,21 @@ def _all_there(found: list[PushMsg], counts: Mapping[str, int]) -> bool:
 
 async def test_shards_change_hands_without_being_forwarded_twice(ground: Ground) -> None:
     """A node joins and leaves under load, nothing fails: Logic gets each message once, from its lease's holder."""
-    async with AsyncExitStack() as stack:
-        nodes = [CometNode(ground.url, forward_url=f"{ground.logic.url}/{name}", drain_seconds=5) for name in "ab"]
-        await nodes[0].start()
-        stack.push_async_callback(nodes[0].stop)
-        await ground.known("a")
-        load = asyncio.create_task(ground.writer.keep_on())
-        for _ in range(2):
-            await nodes[1].start()
-            ground.tokens.pop("b", None)
-            await ground.known("b", SHARDS.count // 2)
-            before = ground.logic.names.count("b")
-            await eventually(lambda at=before: ground.logic.names.count("b") > at + 3)  # type: ignore[misc]
-            await nodes[1].stop()
-            await ground.hold_all("a")
-            nodes[1] = CometNode(ground.url, forward_url=f"{ground.logic.url}/b", drain_seconds=5)
-        load.cancel()
-        await asyncio.gather(load, return_exceptions=True)
-        await ground.empty()
+    staying = await ground.node("a", drain_seconds=5)
+    await ground.known("a")
+    load = asyncio.create_task(ground.writer.keep_on())
+    for _ in range(2):
+        coming = await ground.node("b", drain_seconds=5)
+        ground.tokens.pop("b", None)
+        await ground.known("b", SHARDS.count // 2)
+        before = ground.logic.names.count("b")
+        await eventually(lambda at=before: ground.logic.names.count("b") > at + 3)  # type: ignore[misc]
+        await coming.stop()
+        await ground.hold_all("a")
+    load.cancel()
+    await asyncio.gather(load, return_exceptions=True)
+    await ground.empty()
+    await staying.stop()
     assert ground.strangers == []
     for room, count in ground.writer.counts.items():
         assert ground.logic.seqs(room) == list(range(1, count + 1)), room

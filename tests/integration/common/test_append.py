@@ -100,6 +100,25 @@ async def test_a_rooms_keys_expire_together(redis_url: str, redis: Redis) -> Non
     assert min(lives) > 990_000
 
 
+async def test_once_a_second_an_append_renews_the_rooms_keys_and_trims_by_age(redis_url: str, redis: Redis) -> None:
+    """Also appends behind the first. `kept` in the room's meta says when it was done last, so the test moves that."""
+    async with open_store(redis_url, room_ttl_s=1000, max_age_s=60) as store:
+        room = store.keys_of(ROOM)
+        await store.append(ROOM, ALICE, ["first"])
+        for key in (room.meta, room.stream):
+            await redis.expire(key, 10)
+        await redis.hincrby(room.meta, "kept", 5000)
+        await store.append(ROOM, ALICE, ["in the same second"])
+        assert max([await redis.ttl(key) for key in (room.meta, room.stream)]) <= 10
+        await redis.delete(room.stream)
+        for seq in range(1, 301):  # Redis trims whole nodes of a hundred entries
+            await redis.xadd(room.stream, {"seq": seq, "epoch": 1, "body": "old"}, id=f"1635724800000-{seq}")
+        await redis.hincrby(room.meta, "kept", -6000)
+        await store.append(ROOM, ALICE, ["a second later"])
+        assert min([await redis.ttl(key) for key in (room.meta, room.stream)]) > 900
+        assert await redis.xlen(room.stream) <= 101
+
+
 # -- order and atomicity -------------------------------------------------------------------------------------------
 
 

@@ -55,8 +55,10 @@ async def test_a_message_too_large_for_the_broker_is_rejected_and_the_producer_g
     topic = "small-" + os.urandom(4).hex()
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.brokers)
     await admin.start()
-    await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs={"max.message.bytes": "20000"})])
-    await admin.close()
+    try:
+        await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs={"max.message.bytes": "20000"})])
+    finally:
+        await admin.close()
     large = comet_send("a", 3)
     large["messages"][0]["content"] = "x" * 30_000
     waiting = [comet_send("a", 1), comet_send("a", 2), large, comet_send("a", 4), comet_send("b", 1)]

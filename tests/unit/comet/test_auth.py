@@ -49,6 +49,7 @@ def test_a_target_that_is_none_is_refused() -> None:
         ("?rooms=a", ["a"]),
         ("?rooms=b,a,b,", ["b", "a"]),
         ("?rooms=a%2Cb", ["a", "b"]),
+        ("?rooms=a,b,c", ["a", "b", "c"]),
     ],
 )
 def test_rooms_may_be_asked_for(query: str, rooms: list[str]) -> None:

@@ -37,8 +37,9 @@ class Rig:
         task = asyncio.create_task(self.forwarder.run())
         try:
             await eventually(true, timeout_s=5)
-            await self.forwarder.drain()
-            await task
+            async with asyncio.timeout(10):
+                await self.forwarder.drain()
+                await task
         finally:
             task.cancel()
 
@@ -70,6 +71,11 @@ def forwards(status: str) -> float:
     """Return the counter of forwards."""
     labels = {"service": "comet", "name": "logic_forward", "status": status}
     return REGISTRY.get_sample_value("grpc_calls_total", labels) or 0.0
+
+
+def dead_letters() -> float:
+    """Return how many entries were parked."""
+    return REGISTRY.get_sample_value("comet_forward_dead_letters_total") or 0.0
 
 
 def then(*answers: Answer) -> Callable[[list[dict[str, Any]]], Answer]:
@@ -157,14 +163,14 @@ async def test_of_a_partial_answer_only_what_failed_stays(rig: Rig) -> None:
 @pytest.mark.parametrize(("reason", "parked"), [("content is too long", "content is too long"), (None, "no reason")])
 async def test_what_logic_refuses_is_parked(rig: Rig, reason: str | None, parked: str) -> None:
     """With Logic's reason, and also where it gave none: nothing accepted vanishes. It counts as failed."""
-    before = forwards("failed")
+    before, dead_before = forwards("failed"), dead_letters()
     rig.put(waiting(1), waiting(2))
     rig.logic.answer = then(results(["rejected", "success"], reason))
     await rig.run_until(lambda: not rig.outbox.entries)
     [(entry, why)] = rig.outbox.dead
     assert entry.ref == b"r1"
     assert parked in why
-    assert (len(rig.refs), forwards("failed") - before) == (1, 2)
+    assert (len(rig.refs), forwards("failed") - before, dead_letters() - dead_before) == (1, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -319,8 +325,8 @@ async def test_draining_finishes_the_batch_in_flight(rig: Rig) -> None:
 
     rig.logic = Slow()
     rig.put(*(waiting(i, messages=b'{"content":"%b"}' % (b"x" * (BATCH_BYTES - 20))) for i in range(3)))
-    task = asyncio.create_task(rig.forwarder.run())
-    await gate.wait()
-    await rig.forwarder.drain()
-    await task
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(rig.forwarder.run())
+        await gate.wait()
+        await rig.forwarder.drain()
     assert (rig.left, rig.refs) == (["r1", "r2"], [["r0"]])

@@ -12,7 +12,9 @@ from comet.room import HELD_BURSTS
 from common.errors import Unavailable
 from common.positions import Position
 from tests.support.comet_settings import comet_settings
+from tests.support.eventually import eventually
 from tests.support.fake_log import Node, running
+from tests.support.joining import once
 from tests.support.rooms import Recorder, burst
 
 
@@ -355,6 +357,62 @@ async def test_what_pubsub_brings_while_a_room_starts_is_not_lost(node: Node) ->
     node.bring(node.store.append())
     await node.settle()
     assert session.seqs == [5]
+
+
+async def test_what_is_stored_while_a_room_is_subscribed_is_there_at_once(node: Node) -> None:
+    """PubSub did not bring it, so the log is read after that, and nobody waits for the check of the tails."""
+    node.store.append(3)
+    node.pubsub.on_subscribe = node.store.append
+    session = await member_of(node)
+    assert node.hub.rooms["room_1"].position == Position(1, 4)
+    node.bring(node.store.append())
+    await node.settle()
+    assert session.seqs == [5]
+
+
+async def test_a_hole_below_what_came_while_a_room_started_is_read_at_once(node: Node) -> None:
+    """PubSub lost two messages behind the read and brought the third: nothing else would tell of them."""
+    node.store.append(3)
+
+    def lose_two() -> None:
+        node.store.append(2)
+        node.bring(node.store.append())
+
+    node.store.on_read = once(lose_two)
+    session = await member_of(node)
+    await node.settle()
+    assert node.hub.rooms["room_1"].position == Position(1, 6)
+    node.bring(node.store.append())
+    await node.settle()
+    assert session.seqs == [7]
+
+
+async def test_a_repair_reads_again_what_was_lost_while_it_read(node: Node) -> None:
+    """Who asks for it, a join or a push, is answered when nothing is held any more."""
+    session = await member_of(node)
+    node.store.append(2)
+
+    def lose_one() -> None:
+        node.store.append()
+        node.bring(node.store.append())
+
+    node.store.on_read = once(lose_one)
+    await node.hub.repair(room := node.hub.rooms["room_1"])
+    assert (room.position, room.held) == (Position(1, 4), {})
+    await node.settle()
+    assert session.seqs == [1, 2, 3, 4]
+
+
+async def test_the_check_goes_on_when_redis_is_back(node: Node) -> None:
+    """One that fails ends nothing."""
+    session = await member_of(node)
+    node.store.away = True
+    node.hub.check_soon()
+    await node.settle()
+    node.store.away = False
+    node.store.append()
+    node.hub.check_soon()
+    await eventually(lambda: session.seqs == [1])
 
 
 async def test_a_node_that_does_not_run_lets_nobody_in() -> None:

@@ -22,6 +22,19 @@ async def node() -> AsyncIterator[Node]:
         yield it
 
 
+class Undrained(Recorder):
+    """A client that takes what it was sent only when `took` is set, each time anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.took = asyncio.Event()
+
+    async def drained(self) -> None:
+        """As Session.drained."""
+        self.took.clear()
+        await self.took.wait()
+
+
 # -- without a position --------------------------------------------------------------------------------------------
 
 
@@ -100,6 +113,22 @@ async def test_what_does_not_fit_into_joined_follows_before_anything_live(node: 
     assert joined(session)["tail"] == {"epoch": 1, "seq": 35}
     assert {frame["type"] for frame in session.frames[1:]} == {"serverMessages"}
     assert session.seqs == list(range(3, 36))
+
+
+async def test_a_client_that_reads_nothing_costs_one_page(node: Node) -> None:
+    """The next page is read once the client has taken the last one: what it does not take lies in our memory."""
+    node.store.append(100)
+    session = Undrained()
+    joining = asyncio.create_task(join(node, session).resume(Position(1, 2)))
+    await node.settle()
+    assert session.seqs == list(range(3, 13))
+    for _ in range(3):
+        session.took.set()
+        await node.settle()
+    assert session.seqs == list(range(3, 43))
+    session.ended = True
+    session.took.set()
+    await joining
 
 
 async def test_a_recovery_runs_over_an_epochs_beginning_in_frames_of_one_epoch_each(node: Node) -> None:

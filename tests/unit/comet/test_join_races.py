@@ -51,7 +51,8 @@ async def test_messages_that_pubsub_lost_are_in_joined(node: Node, since: Positi
     assert other.seqs == [21, 22, 23]
 
 
-async def test_a_client_that_went_while_it_joined_is_not_in_the_room(node: Node) -> None:
+@pytest.mark.parametrize("since", [None, Position(1, 0)])
+async def test_a_client_that_went_while_it_joined_is_not_in_the_room(node: Node, since: Position | None) -> None:
     """Nobody is left, so the room ends and its channel is given up."""
     node.store.append(20)
     session = Recorder()
@@ -60,7 +61,7 @@ async def test_a_client_that_went_while_it_joined_is_not_in_the_room(node: Node)
         session.ended = True
 
     node.store.on_read = go
-    await join(node, session).resume(Position(1, 0))
+    await join(node, session).resume(since)
     assert (session.rooms, node.hub.rooms, node.pubsub.subscribed) == ({}, {}, set())
 
 

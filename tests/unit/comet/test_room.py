@@ -179,6 +179,16 @@ def test_only_so_many_bytes_are_held() -> None:
     assert [room.offer(burst(seq, size=size), "pubsub") for seq in range(7, 11)] == [HELD, HELD, HELD, DROPPED]
 
 
+def test_the_bytes_of_a_held_burst_that_is_replaced_are_given_back() -> None:
+    """Only what is held counts: each burst holds all of the one before it."""
+    room = live()
+    size = HELD_BYTES // 4
+    assert [room.offer(burst(3, count, size=size), "push") for count in (1, 2, 3, 4)] == [HELD, HELD, HELD, DROPPED]
+    room.offer(burst(1, 2), "pubsub")
+    assert (room.position, room.held) == (Position(1, 5), {})
+    assert [room.offer(burst(seq, size=size), "pubsub") for seq in range(7, 11)] == [HELD, HELD, HELD, DROPPED]
+
+
 def test_of_two_held_at_the_same_seq_the_one_that_tells_more_is_kept() -> None:
     """A longer cut, and one of a later epoch: the earlier one's may have been lost."""
     room = live(seq=5)

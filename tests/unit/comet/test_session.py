@@ -11,6 +11,7 @@ from comet.join import Join
 from common.errors import Unavailable
 from common.store import Appended
 from tests.support.fake_log import FakeStore
+from tests.support.rooms import Recorder
 from tests.support.session_rig import Rig, rigged
 
 
@@ -164,6 +165,29 @@ async def test_a_join_that_fails_leaves_the_room(rig: Rig) -> None:
     assert (rig.session.rooms, rig.node.hub.rooms) == ({}, {})
 
 
+async def test_a_room_that_is_joined_anew_is_still_watched(rig: Rig) -> None:
+    """A client that lost messages joins at its position; nothing tells it that it has to watch again."""
+    await rig.enter("room_1")
+    rig.session.rooms["room_1"].watchers.add(rig.session)
+    rig.receive("joinRoom", roomId="room_1", since={"epoch": 0, "seq": 0})
+    await rig.node.settle()
+    assert rig.kinds == ["joined"]
+    assert rig.session.rooms["room_1"].watchers == {rig.session}
+
+
+async def test_a_join_that_fails_tells_the_registry_that_the_user_left(rig: Rig) -> None:
+    """Also where somebody else keeps the room alive: its online count would be one too many."""
+    await rig.enter("room_1")
+    rig.node.hub.add(rig.node.hub.rooms["room_1"], Recorder("bob"))
+    rig.node.changed.clear()
+    rig.presences.fault = ConnectionError("away")
+    rig.receive("joinRoom", roomId="room_1", ref="r")
+    await rig.node.settle()
+    assert rig.codes == [("unavailable", "r")]
+    assert list(rig.node.hub.rooms["room_1"].users) == ["bob"]
+    assert rig.node.changed == ["room_1"]
+
+
 async def test_a_fault_of_ours_ends_nothing(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     """The client is told `internal`, the fault is logged, and the next frame is dealt with."""
     rig.presences.fault = ZeroDivisionError("a fault")
@@ -253,6 +277,17 @@ async def test_who_is_limited_too_long_without_a_pause_is_closed(monkeypatch: py
             clock.now += 0.1
             rig.say("x")
         assert (rig.transport.closed[:1], rig.session.ended, rig.membership.sessions) == ([4002], True, [])
+
+
+async def test_what_is_no_frame_counts_as_a_message() -> None:
+    """A flood of it costs its sender the allowance."""
+    async with rigged(rate_messages_per_second=0.001, rate_burst_messages=2) as rig:
+        await rig.begin("room_1")
+        for _ in range(3):
+            rig.session.receive(b"nonsense", text=True)
+        rig.say("x", ref="1")
+        assert rig.codes == [("bad_request", None)] * 2 + [("rate_limited", None), ("rate_limited", "1")]
+        assert rig.store.contents == []
 
 
 async def test_what_the_store_refuses_is_told(rig: Rig) -> None:

@@ -12,9 +12,10 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from comet.transport import SLICE_BYTES, Transport
+from comet.transport import FRAGMENTS, SLICE_BYTES, Transport
 from testbed.kafka_server import run_aside
 from testbed.raw_client import HANDSHAKE
+from tests.support.eventually import eventually
 
 MOST_BYTES = 70_000
 REQUEST = HANDSHAKE.format(query="").encode()
@@ -203,6 +204,33 @@ def test_whole_texts_bypass_the_library(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(heard) == 2
     assert session.received == [(b"x" * 200, True)] * 6
     assert len(good) * 3 < SLICE_BYTES
+
+
+def test_a_message_of_too_many_fragments_ends_the_connection() -> None:
+    """However small they are: each costs memory."""
+    transport, session, tcp = connect()
+    transport.data_received(REQUEST)
+    transport.data_received(frame(Opcode.TEXT, b"", fin=False))
+    for _ in range(FRAGMENTS):
+        transport.data_received(frame(Opcode.CONT, b"", fin=False))
+    assert tcp.written.endswith(Frame(Opcode.CLOSE, b"\x03\xf1more than 1024 fragments").serialize(mask=False))
+    assert session.received == []
+
+
+async def test_who_sends_too_fast_is_not_read_for_a_while() -> None:
+    """What came meanwhile is dealt with then, also where the session would read on."""
+    transport, session, tcp = connect()
+    transport.data_received(REQUEST)
+    transport.rest(0.05)
+    assert not tcp.reading
+    transport.pause_reading()
+    transport.resume_reading()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not tcp.reading
+    await eventually(lambda: tcp.reading)
+    transport.data_received(frame(Opcode.TEXT, b"now"))
+    assert session.received == [(b"now", True)]
 
 
 def test_who_does_not_answer_pings_is_given_up() -> None:

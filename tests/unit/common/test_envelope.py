@@ -66,6 +66,14 @@ def test_a_burst_can_be_cut(contents: list[str], data: st.DataObject) -> None:
     assert [(one["seq"], one["content"]) for one in found] == list(enumerate(contents, 100))[cut:]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_burst_that_holds_another_number_of_messages_than_it_says_is_not_cut(count: int) -> None:
+    """Its seqs would be somebody else's."""
+    messages = b'{"seq":5},{"seq":6}'
+    with pytest.raises(ValueError, match=f"2 messages where {count} were announced"):
+        Burst(1, 5, count, messages).after(5)
+
+
 def test_a_frames_messages_are_taken_out_unchanged() -> None:
     """From text or bytes; and they can be split."""
     text = messages(1, "one, two", '"} ]')

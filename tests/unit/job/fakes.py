@@ -9,6 +9,7 @@ from common.errors import ChatError
 from job.record import PendingRecord
 from protos.comet_pb2 import BroadcastReq, BroadcastRoomReply, BroadcastRoomReq, PushMsgReq
 from protos.job_pb2 import PushMsg
+from tests.support.eventually import until_set
 
 
 @dataclass
@@ -43,10 +44,13 @@ class Finished(list[PendingRecord]):
 
     async def until(self, count: int, timeout_s: float = 5.0) -> None:
         """Wait until so many have finished."""
-        async with asyncio.timeout(timeout_s):
-            while len(self) < count:
-                self._moved.clear()
-                await self._moved.wait()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while len(self) < count:
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            raise AssertionError(f"not within {timeout_s} s: {count} records finished, but {len(self)} did") from None
 
     @property
     def results(self) -> list[int]:
@@ -99,6 +103,10 @@ class FakeNode:
     def __post_init__(self) -> None:
         """Calls don't wait unless the test clears it."""
         self.free.set()
+
+    async def until_called(self) -> None:
+        """Wait for the first call, answered or not."""
+        await until_set(self.called, "the node was called")
 
     async def _answered(self, text: str, timeout_s: float) -> None:
         self.timeouts_s.append(timeout_s)

@@ -70,8 +70,10 @@ class FakeMember:
     def paused(self, partitions: Collection[int]) -> Iterator[None]:
         """Fetch nothing of these."""
         self.closed |= set(partitions)
-        yield
-        self.closed -= set(partitions)
+        try:
+            yield
+        finally:
+            self.closed -= set(partitions)
 
     async def commit(self, offsets: dict[int, int]) -> None:
         """Commit."""
@@ -104,8 +106,10 @@ class FakeKafka:
         member = FakeMember()
         self.members.append(member)
         self.revoke = revoked
-        yield member
-        member.left = True
+        try:
+            yield member
+        finally:
+            member.left = True
 
 
 class Sink:
@@ -297,6 +301,22 @@ async def test_stopped_for_longer_than_the_group_waits_it_commits_nothing_and_jo
     await sink.until(2)
     sink.records[1].settle(PUSHED)
     await eventually(lambda: kafka.members[1].committed == {P0: 1})
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_a_new_member_commits_nothing_of_the_one_before(kafka: FakeKafka, sink: Sink, health: Health) -> None:
+    """The group may have given the partition to another, which would read from what this one commits."""
+    kafka.members[0].put(P0, _room(0))
+    await sink.until(1)
+    kafka.members[0].fault = Unavailable("gone")
+    kafka.members[0].arrived.set()
+    await eventually(lambda: len(kafka.members) == 2 and health.ready)
+    sink.records[0].settle(PUSHED)
+    kafka.members[1].put(P1, _room(7, 1))
+    await sink.until(2)
+    sink.records[1].settle(PUSHED)
+    await eventually(lambda: kafka.members[1].committed)
+    assert kafka.members[1].committed == {P1: 8}
 
 
 async def test_asked_to_stop_it_finishes_what_is_in_flight_commits_and_leaves(kafka: FakeKafka, sink: Sink) -> None:

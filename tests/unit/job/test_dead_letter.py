@@ -11,6 +11,7 @@ from common.errors import ChatError, TooLarge, Unavailable
 from common.health import Health
 from job.dead_letter import CUT_BYTES, DeadLetters
 from job.record import DEAD_LETTER, PendingRecord
+from tests.support.eventually import eventually
 from tests.unit.job.fakes import FakeRecord, Finished
 
 
@@ -23,6 +24,8 @@ class FakeKafka:
         self.absent = 0  # so many times there is no connection
         self.created: list[str] = []
         self.most_bytes = 1 << 30
+        self.acknowledges = True  # else what was sent waits in `unacknowledged`
+        self.unacknowledged: list[asyncio.Future[None]] = []
 
     @asynccontextmanager
     async def writer(self, topic: str) -> AsyncIterator["FakeKafka"]:
@@ -46,7 +49,10 @@ class FakeKafka:
             future.exception()  # as job/kafka_topics.py does: not each is awaited
         else:
             self.letters.append({"topic": self.created[-1], "value": value, "key": key, "headers": dict(headers)})
-            future.set_result(None)
+            if self.acknowledges:
+                future.set_result(None)
+            else:
+                self.unacknowledged.append(future)
         return future
 
 
@@ -69,10 +75,12 @@ async def dead_letters(kafka: FakeKafka, health: Health) -> AsyncIterator[DeadLe
     """At work."""
     it = DeadLetters("my-topic", kafka.writer, health)
     task = asyncio.create_task(it.run())
-    yield it
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    try:
+        yield it
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def _put(dead_letters: DeadLetters, finished: Finished, *sources: FakeRecord) -> None:
@@ -114,6 +122,21 @@ async def test_nothing_is_finished_before_it_is_acknowledged(
     assert set(told) == {"dead_letters"}
     await asyncio.sleep(0)
     assert health.ready
+
+
+async def test_while_kafka_is_silent_nothing_is_finished(dead_letters: DeadLetters, kafka: FakeKafka) -> None:
+    """What Kafka acknowledged is finished, and nothing behind it."""
+    kafka.acknowledges = False
+    finished = Finished()
+    _put(dead_letters, finished, FakeRecord(b"0", 0), FakeRecord(b"1", 1))
+    await eventually(lambda: len(kafka.unacknowledged) == 2)
+    await asyncio.sleep(0)
+    assert finished.offsets == []
+    kafka.unacknowledged[0].set_result(None)
+    await finished.until(1)
+    assert finished.offsets == [0]
+    kafka.unacknowledged[1].set_result(None)
+    await finished.until(2)
 
 
 async def test_one_that_does_not_fit_is_cut_and_says_so(dead_letters: DeadLetters, kafka: FakeKafka) -> None:

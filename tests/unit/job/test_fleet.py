@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import pytest
 
 from common.registry import Node
+from job import fleet as module
 from job.fleet import Fleet
 from job.record import ABANDONED, PUSH, PUSHED
+from tests.support.task_groups import cancelled_group
 from tests.unit.job.fakes import FakeNode, Finished, room_record, single_record
 
 A, B = Node("a", "host-a:1"), Node("b", "host-b:2")
@@ -31,18 +32,8 @@ def connections() -> Connections:
 @pytest.fixture
 async def fleet(connections: Connections) -> AsyncIterator[Fleet]:
     """A fleet with one stand-in."""
-    made: asyncio.Future[Fleet] = asyncio.get_running_loop().create_future()
-
-    async def live() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            made.set_result(Fleet(tasks, connections, ["stand:1"], 5.0))
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(live())
-    yield await made
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    async with cancelled_group() as tasks:
+        yield Fleet(tasks, connections, ["stand:1"], 5.0)
     assert all(node.closed for node in connections.values())
 
 
@@ -66,7 +57,7 @@ async def test_who_left_is_abandoned_soon(
     fleet.adopt({"a": A, "b": B})
     connections["host-a:1"].free.clear()
     fleet.everyone[0].push_room(room_record(finished))
-    await connections["host-a:1"].called.wait()
+    await connections["host-a:1"].until_called()
     fleet.adopt({"b": B}, keep_missing=True)
     await asyncio.sleep(0.02)
     assert (len(finished), len(fleet.everyone)) == (0, 2)
@@ -86,7 +77,7 @@ async def test_who_left_still_gets_what_it_was_given(fleet: Fleet, connections: 
     pusher = fleet.everyone[0]
     pusher.push_room(room_record(finished))
     pusher.push_single(single_record(finished, type=PUSH, keys=["u"]), ["u"])
-    await node.called.wait()
+    await node.until_called()
     fleet.adopt({"b": B})
     assert [one.name for one in fleet.everyone] == ["b"]
     assert fleet.get("a") is None
@@ -96,13 +87,16 @@ async def test_who_left_still_gets_what_it_was_given(fleet: Fleet, connections: 
     assert finished.results == [PUSHED, PUSHED]
 
 
-async def test_who_comes_back_has_one_pusher(fleet: Fleet, connections: Connections) -> None:
+async def test_who_comes_back_has_one_pusher(
+    fleet: Fleet, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the earlier one had is abandoned at once, lest it come behind what the new one gets."""
+    monkeypatch.setattr(module, "GRACE_S", 60.0)
     finished = Finished()
     fleet.adopt({"a": A})
     connections["host-a:1"].free.clear()
     fleet.everyone[0].push_room(room_record(finished))
-    await connections["host-a:1"].called.wait()
+    await connections["host-a:1"].until_called()
     fleet.adopt({})
     fleet.adopt({"a": A})
     await finished.until(1)
@@ -117,7 +111,7 @@ async def test_stand_ins_keep_what_they_took_when_the_first_node_comes(fleet: Fl
     assert [pusher.name for pusher in fleet.everyone] == ["stand:1"]
     connections["stand:1"].free.clear()
     fleet.everyone[0].push_room(room_record(finished))
-    await connections["stand:1"].called.wait()
+    await connections["stand:1"].until_called()
     fleet.adopt({"a": A})
     assert [pusher.name for pusher in fleet.everyone] == ["a"]
     connections["stand:1"].free.set()

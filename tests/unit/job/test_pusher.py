@@ -31,10 +31,12 @@ def _no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
 async def _running(node: FakeNode, deadline_s: float = 5.0) -> AsyncIterator[Pusher]:
     pusher = Pusher("n", node, deadline_s)
     task = asyncio.create_task(pusher.run())
-    yield pusher
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    try:
+        yield pusher
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def _push(pusher: Pusher, finished: Finished, *offsets: int, room: str = "r") -> None:
@@ -48,7 +50,7 @@ async def test_a_record_is_pushed_at_once_and_what_comes_meanwhile_is_the_next_c
     async with _running(node) as pusher:
         node.free.clear()
         _push(pusher, finished, 0)
-        await node.called.wait()
+        await node.until_called()
         _push(pusher, finished, 1, 2)
         _push(pusher, finished, 3, room="s")
         node.free.set()
@@ -62,7 +64,7 @@ async def test_a_failed_call_is_made_again_with_what_came_meanwhile_behind_it() 
     node, finished = FakeNode(faults=[AWAY, SLOW]), Finished()
     async with _running(node) as pusher:
         _push(pusher, finished, 0, 1)
-        await node.called.wait()
+        await node.until_called()
         _push(pusher, finished, 2)
         await finished.until(3)
     assert node.calls[0] == ["r:0", "r:1"]
@@ -184,7 +186,7 @@ async def test_a_broadcast_put_off_holds_up_no_room() -> None:
     async with _running(node, deadline_s=0.3) as pusher:
         pusher.push_single(single_record(finished, 0, type=PushMsg.BROADCAST, msg=b"all"), [])
         pusher.push_single(single_record(finished, 1, type=PushMsg.BROADCAST, msg=b"some"), [])
-        await node.called.wait()
+        await node.until_called()
         _push(pusher, finished, 2)
         await finished.until(1)
         assert finished.offsets == [2]
@@ -208,7 +210,7 @@ async def test_a_room_to_retry_comes_again_while_others_pass() -> None:
     node, finished = FakeNode(answer=lambda _: replies.pop(0)), Finished()
     async with _running(node) as pusher:
         _push(pusher, finished, 0, room="late")
-        await node.called.wait()
+        await node.until_called()
         _push(pusher, finished, 1, room="other")
         await finished.until(2)
     assert finished.offsets == [1, 0]
@@ -226,7 +228,7 @@ async def test_when_the_node_leaves_nothing_stays_unsettled(state: str) -> None:
     if state != "waiting":
         _push(pusher, finished, 0, 1)
         pusher.push_single(single_record(finished, 2, type=PushMsg.BROADCAST), [])
-        await node.called.wait()
+        await node.until_called()
         if state == "open call":
             _push(pusher, finished, 3)
     await asyncio.sleep(0)

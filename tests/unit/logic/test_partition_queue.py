@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -63,15 +64,18 @@ class LaneUnderTest:
 async def under_test() -> AsyncIterator[LaneUnderTest]:
     """A queue with a patient timeout."""
     it = LaneUnderTest()
-    async for one in _running(it):
-        yield one
+    async with _running(it):
+        yield it
 
 
+@asynccontextmanager
 async def _running(it: LaneUnderTest) -> AsyncIterator[LaneUnderTest]:
     running = asyncio.ensure_future(it.queue.run())
-    yield it
-    running.cancel()
-    await asyncio.wait([running])
+    try:
+        yield it
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_what_arrives_while_a_batch_is_in_flight_is_the_next_in_order(under_test: LaneUnderTest) -> None:
@@ -118,7 +122,7 @@ async def test_a_refusal_to_write_fails_what_was_to_be_written(under_test: LaneU
 async def test_a_call_larger_than_a_batch_is_acknowledged_as_far_as_it_came() -> None:
     """The first records of a call may be in Kafka although a later batch of it failed."""
     size = len(KEY) + 1 + RECORD_OVERHEAD_BYTES
-    async for it in _running(LaneUnderTest(batch_bytes=2 * size)):
+    async with asyncio.timeout(10), _running(LaneUnderTest(batch_bytes=2 * size)) as it:
         call = it.queue.submit(_records("1", "2", "3", "4", "5"))
         (await it.broker.batch(0)).set_result(None)
         (await it.broker.batch(1)).set_exception(OSError("gone"))
@@ -131,7 +135,7 @@ async def test_a_call_larger_than_a_batch_is_acknowledged_as_far_as_it_came() ->
 
 async def test_a_batch_that_hangs_is_given_up_and_blocks_the_queue_until_it_is_settled() -> None:
     """At most one batch hangs; nothing enters behind it; then all goes on."""
-    async for it in _running(LaneUnderTest(timeout_s=0.05)):
+    async with asyncio.timeout(10), _running(LaneUnderTest(timeout_s=0.05)) as it:
         queue, broker = it.queue, it.broker
         first = await queue.submit(_records("1"))
         assert isinstance(first.fault, Unavailable)
@@ -152,7 +156,7 @@ async def test_a_batch_that_hangs_is_given_up_and_blocks_the_queue_until_it_is_s
 
 async def test_a_hanging_batch_that_fails_after_all_is_told_to_the_broker() -> None:
     """It may have to be mended."""
-    async for it in _running(LaneUnderTest(timeout_s=0.02)):
+    async with asyncio.timeout(10), _running(LaneUnderTest(timeout_s=0.02)) as it:
         await it.queue.submit(_records("1"))
         it.broker.futures[0].set_exception(OSError("gone"))
         while it.queue.stuck is not None:
@@ -163,7 +167,7 @@ async def test_a_hanging_batch_that_fails_after_all_is_told_to_the_broker() -> N
 async def test_what_waits_longer_than_the_timeout_is_failed_with_all_behind_it() -> None:
     """A Kafka that is slow but alive must not make senders wait without end."""
     size = len(KEY) + 1 + RECORD_OVERHEAD_BYTES
-    async for it in _running(LaneUnderTest(batch_bytes=size, timeout_s=0.3)):
+    async with asyncio.timeout(10), _running(LaneUnderTest(batch_bytes=size, timeout_s=0.3)) as it:
         calls = [it.queue.submit(_records(str(number))) for number in range(3)]
         flight = await it.broker.batch(0)
         await asyncio.sleep(0.2)  # the clock is what is tested
@@ -178,7 +182,7 @@ async def test_what_waits_longer_than_the_timeout_is_failed_with_all_behind_it()
 
 async def test_a_batch_too_large_for_the_broker_is_tried_smaller_and_a_record_alone_is_refused() -> None:
     """What can go goes; what never can is told so."""
-    async for it in _running(LaneUnderTest(batch_bytes=300)):
+    async with asyncio.timeout(10), _running(LaneUnderTest(batch_bytes=300)) as it:
         queue, broker = it.queue, it.broker
         call = queue.submit(_records("1", "2", "3"))
         (await broker.batch(0)).set_exception(MemoryError())

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from common.errors import BadRequest, ChatError, TooLarge, Unavailable
-from common.store import Store
+from common.positions import Log
+from common.store import Appended, Entry, Read, Store
 from logic.config import LogicSettings
 from logic.models import Send
 from logic.partition_queue import ProduceResult
@@ -16,6 +19,8 @@ from logic.push_messages import ProducerRecord
 from logic.push_refs import PushRefs
 from logic.redis_watch import RedisWatch
 from logic.service import Service
+from protos.job_pb2 import PushMsg
+from tests.support.rooms import message
 
 ROOMS = {"a": 0, "b": 1, "c": 0}
 
@@ -52,6 +57,50 @@ def _service(producer: FakeProducer) -> Service:
         cast("RedisWatch", nobody),
         LogicSettings(),
     )
+
+
+class TrimmedStore:
+    """A room's log that begins at `first`, of messages at seqs 1 to 5. Each ref is known: its messages are 2 and 3."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+
+    async def append(self, *_: object, **_how: object) -> Appended:
+        """As Store.append."""
+        return Appended(7, 2, ["2-0", "3-0"], repeat=True)
+
+    async def read(self, _room: str, from_seq: int, count: int) -> Read:
+        """As Store.read."""
+        begin = max(from_seq, self._first)
+        entries = [Entry(seq, 7, b"%d-0" % seq, message(seq, epoch=7)) for seq in range(begin, 6)]
+        return Read(Log(7, 5, self._first), [replace(one, json=_with_id(one)) for one in entries][:count])
+
+
+def _with_id(entry: Entry) -> bytes:
+    return orjson.dumps({**orjson.loads(entry.json), "id": entry.id.decode()})
+
+
+class ThereRedis:
+    """Redis is there."""
+
+    def check(self) -> None:
+        """As RedisWatch.check."""
+
+
+def _seqs(records: Sequence[ProducerRecord]) -> list[int]:
+    pushes = [PushMsg.FromString(record.value) for record in records]
+    return [push.first_seq + i for push in pushes for i in range(push.count)]
+
+
+@pytest.mark.parametrize(("first", "seqs"), [(1, [2, 3]), (3, [3]), (4, []), (6, [])])
+async def test_a_repeat_brings_only_its_own_messages_into_kafka(first: int, seqs: list[int]) -> None:
+    """Where its messages were trimmed, the log begins with later ones, which Kafka has from their own senders."""
+    producer = FakeProducer({})
+    stores = cast("Store", TrimmedStore(first)), cast("RedisWatch", ThereRedis())
+    service = Service(stores[0], cast("Producer", producer), stores[1], LogicSettings())
+    send = Send.model_validate({"roomId": "a", "userId": "u", "userName": "n", "messages": [{"content": "x"}]})
+    await service.send(send, "ref")
+    assert _seqs(producer.submitted.get(0, [])) == seqs
 
 
 def _send(room: str, seq: int, content: str = "x", count: int = 1) -> Send:

@@ -16,7 +16,10 @@ from tests.support import npm, npm_bot
 from tests.support.comet_settings import comet_settings
 from tests.support.scripted_server import scripted_server
 
-pytestmark = pytest.mark.skipif(not npm.found(), reason=npm.MISSING)
+pytestmark = [
+    pytest.mark.skipif(not npm.found(), reason=npm.MISSING),
+    pytest.mark.timeout(npm.TIMEOUT_S),
+]
 
 OPTIONS = ("--noEmit", "--strict", "--checkJs", "--module", "nodenext", "--target", "es2022")
 REFUSED = """import { ChatClient } from "chatroom-client";
