@@ -2,7 +2,7 @@
 
 GET and HEAD are answered at the same paths. HEAD gets GET's headers without the body.
 
-Neighbour: comet/gateway.py asks for them.
+Neighbor: comet/gateway.py asks for them.
 """
 
 from collections.abc import Mapping
