@@ -118,6 +118,22 @@ async def test_history_of_a_later_epoch_is_not_unread(
         await expect(alice.room("attic")).to_contain_text("1 unread")
 
 
+async def test_a_message_that_waits_for_its_turn_is_pending_then_sent(
+    make_comet: CometMaker, redis_url: str, open_window: OpenWindow
+) -> None:
+    """The page sends as fast as the server allows, and is not closed however fast somebody types."""
+    slow = {"COMET_RATE_MESSAGES_PER_SECOND": "2", "COMET_RATE_BURST_MESSAGES": "6"}
+    alice = await open_window(await asyncio.to_thread(make_comet, redis_url, **slow), "Alice", "den")
+    said = ["one", "two", "three", "four"]
+    for text in said:
+        await alice.say(text)
+    await expect(alice.message("four").get_by_role("img", name="Sending")).to_be_visible()
+    for text in said:
+        await expect(alice.message(text).get_by_role("img", name="Sent")).to_be_visible()
+    await expect(alice.messages).to_have_text(said)
+    await alice.connected()
+
+
 async def test_the_page_survives_the_servers_death(
     make_comet: CometMaker, redis_url: str, open_window: OpenWindow
 ) -> None:

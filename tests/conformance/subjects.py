@@ -107,10 +107,14 @@ class JavaScript:
         said = json.loads(line)
         if "event" in said:
             self._events[said["client"]].put_nowait(said["event"])
-        elif "fault" in said:
-            self._answers.pop(said["id"]).set_exception(Fault(said["fault"]))
+            return
+        answer = self._answers.pop(said["id"])
+        if answer.done():  # its test has failed, and waits no more
+            return
+        if "fault" in said:
+            answer.set_exception(Fault(said["fault"]))
         else:
-            self._answers.pop(said["id"]).set_result(said["answer"])
+            answer.set_result(said["answer"])
 
     def ask(self, client: int, what: str, how: dict[str, Any]) -> asyncio.Future[Any]:
         """Call a client's method; JavaScript takes what is missing for undefined."""

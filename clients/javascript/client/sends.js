@@ -26,6 +26,7 @@ import { promised } from "./promised.js";
 const INTERNAL_TRIES = 5; // the message itself may cause the server's fault
 const REF_WINDOW_S = 300; // of a server that does not tell its own (COMET_REF_WINDOW_SECONDS)
 const WINDOW_SHARE = 0.8; // the rest is for a frame that is long on its way
+const MOST_BYTES_PER_CHARACTER = 6; // in JSON: \\u0001
 const NOTHING_STORED = new Set(["rate_limited", "overloaded"]);
 
 export class Sends {
@@ -37,6 +38,7 @@ export class Sends {
   #limit;
   #ackTimeoutMs;
   #windowMs = REF_WINDOW_S * WINDOW_SHARE * 1000;
+  #frameBytes = Infinity; // a larger frame makes the server close the connection for good
   #acked = 0; // the time of the last ack
 
   /**
@@ -91,6 +93,7 @@ export class Sends {
       if (places-- === 0) return;
       if (one.sent || one.over || !this.#rooms.isLive(one.room)) continue;
       if (one.age && one.age.ms > this.#windowMs) this.#fail(one, new OutcomeUnknown(one.ref));
+      else if (this.#isTooLarge(one)) this.#fail(one, new ChatError("too_large", `its frame has more than ${this.#frameBytes} bytes`));
       else if (this.#pace.take({ message: true })) this.#send(one);
       else return;
     }
@@ -101,7 +104,14 @@ export class Sends {
     one.sent = true;
     one.attempts++;
     one.age ??= new Age();
-    this.#connection.send("clientMessages", { roomId: one.room, content: one.content, ref: one.ref });
+    this.#connection.send("clientMessages", payloadOf(one));
+  }
+
+  /** Return whether the server would close the connection for good because of this frame. @param {Outgoing} one */
+  #isTooLarge(one) {
+    if (one.content.length * MOST_BYTES_PER_CHARACTER < this.#frameBytes / 2) return false;
+    const text = JSON.stringify({ type: "clientMessages", payload: payloadOf(one) });
+    return new TextEncoder().encode(text).length > this.#frameBytes;
   }
 
   /** End the wait for an ack, or go on waiting. @param {Outgoing} one */
@@ -149,8 +159,9 @@ export class Sends {
     for (const one of this.of(room)) this.#fail(one, fault);
   }
 
-  /** Take the ref window of the limits in a `hello`, if it tells one. @param {any} limits */
+  /** Take the ref window and the size of a frame from the limits in a `hello`, if it tells them. @param {any} limits */
   opened(limits) {
+    this.#frameBytes = numberOf(limits?.frameBytes) || Infinity;
     this.#windowMs = (numberOf(limits?.refWindowSeconds) || REF_WINDOW_S) * WINDOW_SHARE * 1000;
   }
 
@@ -163,4 +174,9 @@ export class Sends {
   end(fault) {
     for (const one of this.#byRef.values()) this.#fail(one, fault);
   }
+}
+
+/** @param {Outgoing} one */
+function payloadOf({ room, content, ref }) {
+  return { roomId: room, content, ref };
 }

@@ -12,14 +12,17 @@ their callers of `send`.
 """
 
 import asyncio
+import math
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from chatroom_client import frames
 from chatroom_client.ages import Age
 from chatroom_client.connection import Connection
-from chatroom_client.errors import ChatError, Internal, OutcomeUnknown, Overloaded, RateLimited
+from chatroom_client.errors import ChatError, Internal, OutcomeUnknown, Overloaded, RateLimited, TooLarge
 from chatroom_client.pace import Pace
 from chatroom_client.rooms import FollowedRooms
 from chatroom_client.types import Ack
@@ -27,6 +30,7 @@ from chatroom_client.types import Ack
 INTERNAL_TRIES: Final = 5  # this very message may cause the server's failure, so the retries are bounded
 REF_WINDOW_S: Final = 300.0  # of a server that does not tell its own (COMET_REF_WINDOW_SECONDS)
 WINDOW_SHARE: Final = 0.8  # the rest is for a frame that is long on its way
+MOST_BYTES_PER_CHARACTER: Final = 6  # in JSON: \\u0001
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +47,11 @@ class PendingSend:
     attempts: int = 0  # those that may have been stored
     age: Age | None = None  # since the first of these attempts
     failures: int = 0  # `internal` errors
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The payload of its frame."""
+        return {"roomId": self.room, "content": self.text, "ref": self.ref}
 
     def fail(self, error: BaseException) -> None:
         """Raise an error in the caller of `send`."""
@@ -62,6 +71,7 @@ class PendingSends:
         self._limit = limit
         self._ack_timeout_s = ack_timeout_s
         self._window_s = REF_WINDOW_S * WINDOW_SHARE
+        self._frame_bytes = math.inf  # a larger frame makes the server close the connection for good
         self._open: dict[str, PendingSend] = {}
         self._queued: OrderedDict[str, PendingSend] = OrderedDict()  # beyond the limit
         self._acked_at = 0.0  # the loop's time of the last ack
@@ -103,7 +113,7 @@ class PendingSends:
             one.timer.cancel()
         self._open.pop(one.ref, None)
         self._queued.pop(one.ref, None)
-        if one.room in self._empty and not self._of(one.room):
+        if one.room in self._empty and not self._has(one.room):
             self._empty.pop(one.room).set()
         self._open_more()
 
@@ -123,16 +133,27 @@ class PendingSends:
         if one.age is not None and one.age.seconds > self._window_s:
             one.fail(OutcomeUnknown(one.ref))
             return True
+        if self._is_too_large(one):
+            one.fail(TooLarge(f"the message makes a frame of more than {self._frame_bytes:.0f} bytes"))
+            return True
         if not self._pace.take(message=True):
             return False
         one.sent = True
         one.attempts += 1
         one.age = one.age or Age()
         try:
-            self._connection.send("clientMessages", {"roomId": one.room, "content": one.text, "ref": one.ref})
+            self._connection.send("clientMessages", one.payload)
         except TypeError as e:  # a text that is not valid Unicode
             one.fail(e)
         return True
+
+    def _is_too_large(self, one: PendingSend) -> bool:
+        """Whether the server would close the connection for good because of this frame."""
+        if len(one.text) * MOST_BYTES_PER_CHARACTER < self._frame_bytes / 2:
+            return False
+        with suppress(TypeError):
+            return len(frames.encode("clientMessages", one.payload).encode()) > self._frame_bytes
+        return False
 
     def _check_time(self, one: PendingSend) -> None:
         """End the wait for an ack, or go on waiting."""
@@ -150,11 +171,11 @@ class PendingSends:
 
     async def wait_until_empty(self, room: str) -> None:
         """Wait until no message of a room is left."""
-        while self._of(room):
+        while self._has(room):
             await self._empty.setdefault(room, asyncio.Event()).wait()
 
-    def _of(self, room: str) -> list[PendingSend]:
-        return [one for one in (*self._open.values(), *self._queued.values()) if one.room == room]
+    def _has(self, room: str) -> bool:
+        return any(one.room == room for one in chain(self._open.values(), self._queued.values()))
 
     # -- frames of the server ----------------------------------------------------------------------------------------
 
@@ -183,15 +204,17 @@ class PendingSends:
 
     def fail_room(self, room: str, error: ChatError) -> None:
         """Raise an error for all messages of a room that the server refused for good."""
-        for one in self._of(room):
-            one.fail(error)
+        for one in chain(self._open.values(), self._queued.values()):
+            if one.room == room:
+                one.fail(error)
 
     # -- connections -------------------------------------------------------------------------------------------------
 
     def on_open(self, limits: object) -> None:
-        """Take the ref window of the limits in a `hello`, if it tells one."""
-        told_s = frames.number(limits.get("refWindowSeconds")) if isinstance(limits, dict) else 0.0
-        self._window_s = (told_s or REF_WINDOW_S) * WINDOW_SHARE
+        """Take the ref window and the size of a frame from the limits in a `hello`, if it tells them."""
+        told: dict[str, Any] = limits if isinstance(limits, dict) else {}
+        self._window_s = (frames.number(told.get("refWindowSeconds")) or REF_WINDOW_S) * WINDOW_SHARE
+        self._frame_bytes = frames.number(told.get("frameBytes")) or math.inf
 
     def on_lost(self) -> None:
         """Send each message again on the next connection."""
@@ -200,5 +223,5 @@ class PendingSends:
 
     def fail_all(self, failure: BaseException) -> None:
         """Raise the failure in each caller of `send`: the client has ended."""
-        for one in (*self._open.values(), *self._queued.values()):
+        for one in chain(self._open.values(), self._queued.values()):
             one.fail(failure)

@@ -61,7 +61,9 @@ def test_package_holds_the_modules_and_types_and_needs_nothing_else(folder: Path
     described = json.loads((package / "package.json").read_text())
     assert "dependencies" not in described
     assert f"./chatroom-client-{described['version']}.tgz" in (package / "README.md").read_text()
-    assert node("--input-type=module", "--eval", CODE, cwd=folder) == ["ChatClient,ChatError,Disconnected"]
+    assert node("--input-type=module", "--eval", CODE, cwd=folder) == [
+        "ChatClient,ChatError,Disconnected,OutcomeUnknown"
+    ]
 
 
 def test_package_has_the_projects_license() -> None:
