@@ -13,7 +13,7 @@ notices.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol, cast
 
@@ -22,6 +22,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
+from websockets.typing import Subprotocol
 
 from comet import frames, metrics
 from comet.close_codes import CloseCode
@@ -29,6 +30,7 @@ from comet.session import Session
 
 KNOWN_CODES: Final = frozenset(CloseCode)  # labels of a metric; any other code is a client's own
 PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
+SUBPROTOCOL: Final = Subprotocol("chatroom.v1")
 MISSED_PINGS: Final = 2
 SLICE_BYTES: Final = 2048  # of what came are dealt with between two looks at the clock
 TURN_S: Final = 0.002
@@ -59,6 +61,17 @@ class TransportOwner(Protocol):
         """Forget a connection."""
 
 
+class _Protocol(ServerProtocol):
+    """The library's core with Comet's choice of a subprotocol.
+
+    A class, because the library binds a function that it is given to each connection.
+    """
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """Select `chatroom.v1` if the client offers it, otherwise none. RFC 6455, 4.2.2, allows both."""
+        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
+
+
 class Transport(asyncio.Protocol):
     """One connection: HTTP at first, WebSocket after the opening handshake."""
 
@@ -78,7 +91,7 @@ class Transport(asyncio.Protocol):
 
     def __init__(self, owner: TransportOwner) -> None:
         self._owner = owner
-        self._protocol = ServerProtocol(max_size=owner.max_frame_bytes, logger=owner.protocol_log)
+        self._protocol = _Protocol(max_size=owner.max_frame_bytes, logger=owner.protocol_log)
         self._tcp: asyncio.Transport | None = None
         self._between = False  # the core stands between two frames
         self._fragments: list[bytes] = []  # of a message that comes in several frames
