@@ -71,7 +71,9 @@ async def test_two_people_chat(comet: CometProgram, open_window: OpenWindow) -> 
         await expect(window.page.locator(".system")).to_have_text("SystemMaintenance at five")
 
 
-@pytest.mark.parametrize(("offered", "selected"), [([], ""), (["mqtt", "chatroom.v1"], "chatroom.v1"), (["mqtt"], None)])
+@pytest.mark.parametrize(
+    ("offered", "selected"), [([], ""), (["mqtt", "chatroom.v1"], "chatroom.v1"), (["mqtt"], None)]
+)
 async def test_a_browser_connects_with_our_subprotocol_or_none(
     comet: CometProgram, open_window: OpenWindow, offered: list[str], selected: str | None
 ) -> None:
