@@ -5,7 +5,7 @@ request as frames. Here each fault has a status and a text, so that every reques
 ordinary request are ignored. A fault's text holds nothing of the request, which may hold a token.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -13,9 +13,11 @@ from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooMany
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, parse_headers, parse_line
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
+from websockets.typing import Subprotocol
 
 TLS_RECORD: Final = 0x16  # first byte of a TLS handshake (RFC 8446, 5.1)
 EMPTY_LINES: Final = 4  # tolerated before a request (RFC 9112, 2.2)
+SUBPROTOCOL: Final = Subprotocol("chatroom.v1")
 VERSIONS: Final = ("HTTP/1.1", "HTTP/1.0")
 
 
@@ -40,6 +42,10 @@ class HttpCore(ServerProtocol):
     """One connection's protocol. The owner answers the request, or `fault` where the request cannot be read."""
 
     fault: RequestFault | None = None
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """Select `chatroom.v1` if the client offers it, otherwise none. RFC 6455, 4.2.2, allows both."""
+        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
 
     def parse(self) -> Generator[None]:
         """Read one request, and frames behind an opening handshake. The library runs this generator."""

@@ -20,7 +20,6 @@ from typing import Any, Final, Protocol, cast
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from comet import frames, metrics

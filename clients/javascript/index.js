@@ -320,10 +320,19 @@ function globalWebSocket() {
  * @param {string} url @param {object} who
  */
 function withQuery(url, who) {
-  const target = URL.canParse(url) ? new URL(url) : null;
+  const target = parsed(url);
   if (!target || !["ws:", "wss:"].includes(target.protocol))
     throw new TypeError(`${url} is no WebSocket URL such as ws://localhost:8082/`);
   for (const [name, value] of Object.entries({ rooms: "", ...who }))
     if (value !== undefined && value !== "" || name === "rooms") target.searchParams.set(name, value);
   return target.href;
+}
+
+/** Return the parsed URL, or null. Safari 16 has neither URL.parse nor URL.canParse. @param {string} url */
+function parsed(url) {
+  try {
+    return new URL(url);
+  } catch {
+    return null;
+  }
 }

@@ -37,7 +37,7 @@ export function rowsOf(room, me) {
 
 /** @param {Row[]} rows @param {any} entry */
 function endGroup(rows, entry) {
-  const row = rows.findLast((one) => one.entry === entry);
+  const row = rows.filter((one) => one.entry === entry).pop(); // Firefox ESR 102 has no findLast
   if (!row) return;
   row.last = true;
   row.look += " last";

@@ -32,6 +32,7 @@ ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+OLDER_BROWSERS: Final = Path(__file__).parents[1] / "support" / "older_browsers.js"
 TIMEOUT_MS: Final = 30_000
 
 expect.set_options(timeout=TIMEOUT_MS)
@@ -91,7 +92,7 @@ def shoot(pytestconfig: pytest.Config) -> Shoot:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def open_window(chromium: Browser) -> AsyncIterator[OpenWindow]:
-    """Open windows; no page may have had a fault that it did not catch."""
+    """Open windows as older browsers have them; no page may have had a fault that it did not catch."""
     async with contextlib.AsyncExitStack() as stack:
         windows: list[Window] = []
 
@@ -100,6 +101,7 @@ async def open_window(chromium: Browser) -> AsyncIterator[OpenWindow]:
             context = await chromium.new_context(**options)
             stack.push_async_callback(context.close)
             context.set_default_timeout(TIMEOUT_MS)
+            await context.add_init_script(path=OLDER_BROWSERS)
             window = Window(await context.new_page())
             windows.append(window)
             query = urlencode({"uid": name.lower(), "name": name})

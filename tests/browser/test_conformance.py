@@ -1,4 +1,4 @@
-"""The JavaScript client held to the table of every client (tests/conformance), in Chromium."""
+"""The JavaScript client held to the table of every client (tests/conformance), in a Chromium that lacks newer APIs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,8 +17,10 @@ from tests.support.served import served
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROOT: Final = Path(__file__).parents[2]
-FOLDERS: Final = ("clients/javascript", "tests/conformance")
-PAGE: Final = """<!doctype html><title>Conformance</title><script type="module">
+FOLDERS: Final = ("clients/javascript", "tests/conformance", "tests/support")
+PAGE: Final = """<!doctype html><title>Conformance</title>
+<script src="/tests/support/older_browsers.js"></script>
+<script type="module">
 import { subject } from "/tests/conformance/subject.js";
 globalThis.ask = subject(say);
 </script>"""

@@ -71,6 +71,22 @@ async def test_two_people_chat(comet: CometProgram, open_window: OpenWindow) -> 
         await expect(window.page.locator(".system")).to_have_text("SystemMaintenance at five")
 
 
+@pytest.mark.parametrize(
+    ("offered", "selected"), [([], ""), (["mqtt", "chatroom.v1"], "chatroom.v1"), (["mqtt"], None)]
+)
+async def test_a_browser_connects_with_our_subprotocol_or_none(
+    comet: CometProgram, open_window: OpenWindow, offered: list[str], selected: str | None
+) -> None:
+    """A browser itself fails a handshake of which no offer was selected."""
+    window = await open_window(comet, "Alice", "den")
+    opening = """([url, offered]) => new Promise((resolve) => {
+        const socket = new WebSocket(url, offered);
+        socket.onopen = () => resolve(socket.protocol);
+        socket.onerror = () => resolve(null);
+    })"""
+    assert await window.page.evaluate(opening, [comet.url, offered]) == selected
+
+
 async def test_rooms_are_joined_counted_and_left(comet: CometProgram, open_window: OpenWindow) -> None:
     """What is not read yet is counted, over a reload, too, and gone when it is read; a room that is left stays away."""
     alice, bob = await open_window(comet, "Alice", "cellar"), await open_window(comet, "Bob", "cellar-attic")

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -137,6 +138,28 @@ OTHERS = st.sampled_from(
         frame(Opcode.TEXT, b"in ", fin=False) + frame(Opcode.PING, b"between") + frame(Opcode.CONT, b"parts"),
     ]
 )
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        ([], None),
+        (["chatroom.v1"], "chatroom.v1"),
+        (["graphql-ws, chatroom.v1, mqtt"], "chatroom.v1"),
+        (["mqtt", "chatroom.v1"], "chatroom.v1"),
+        (["graphql-ws, mqtt"], None),
+        (["chatroom.v2"], None),
+        (["CHATROOM.V1"], None),
+    ],
+)
+def test_the_subprotocol_is_selected_where_it_is_offered(offered: list[str], selected: str | None) -> None:
+    """At any place of the list, and of several headers. Without it the handshake succeeds and selects none."""
+    transport, _, tcp = connect()
+    headers = "".join(f"Sec-WebSocket-Protocol: {one}\r\n" for one in offered)
+    transport.data_received(REQUEST.replace(b"\r\n\r\n", f"\r\n{headers}\r\n".encode()))
+    response = tcp.written.decode()
+    assert response.startswith("HTTP/1.1 101 ")
+    assert re.findall(r"(?im)^sec-websocket-protocol: (.*?)\r$", response) == ([selected] if selected else [])
 
 
 @given(st.lists(st.one_of(SIZES, OTHERS), max_size=6), st.lists(st.integers(0, 3000), max_size=8))
