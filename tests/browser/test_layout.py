@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from chatroom_client import ChatClient
 from testbed.service import CometProgram
@@ -79,3 +79,21 @@ async def test_no_input_breaks_the_layout(comet: CometProgram, open_window: Open
     await check(window, "a refused message")
     await look_into_drawers(window, "all")
     assert await window.barriers() == []
+
+
+async def test_older_browser_gets_the_light_theme(comet: CometProgram, open_window: OpenWindow) -> None:
+    """Without `light-dark()`, which Safari 16 lacks, text and background still have their colors."""
+    alice = await open_window(comet, "Alice", "older")
+
+    async def without_light_dark(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=(await answer.text()).replace("light-dark(", "unknown("))
+
+    await alice.page.route("**/*.css", without_light_dark)
+    await alice.page.reload()
+    await alice.connected()
+    await alice.say("Hello")
+    bubble = alice.page.locator(".own .bubble")
+    await expect(bubble).to_have_css("background-color", "rgb(11, 110, 102)")
+    await expect(bubble).to_have_css("color", "rgb(255, 255, 255)")
+    await expect(alice.page.locator("body")).to_have_css("background-color", "rgb(251, 250, 247)")
