@@ -349,7 +349,7 @@ class Transport(asyncio.Protocol):
         return close.code if close is not None else CloseCode.ABNORMAL_CLOSURE
 
 
-def _is_between_frames(protocol: ServerProtocol) -> bool:
+def _is_between_frames(protocol: HttpCore) -> bool:
     """Whether the core has nothing of the next frame yet: it then waits to see whether there is another at all.
 
     Should a later version of the library wait in another place, every frame is the core's again; a test would tell.

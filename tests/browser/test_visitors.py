@@ -12,7 +12,7 @@ from playwright.async_api import Browser, expect
 
 from chatroom_client import ChatClient
 from testbed.service import CometProgram
-from tests.browser.conftest import OpenWindow, Shoot
+from tests.browser.conftest import OpenWindow
 from tests.browser.test_layout import LAYOUT
 from tests.browser.test_page import PHONE
 from tests.browser.window import Window
@@ -194,9 +194,7 @@ def guarded(make_comet: CometMaker, comet: CometProgram) -> CometProgram:
 
 
 @pytest.mark.parametrize("screen", ["desktop", "phone"])
-async def test_without_a_token_the_page_says_what_to_do(
-    guarded: CometProgram, chromium: Browser, shoot: Shoot, screen: str
-) -> None:
+async def test_without_a_token_the_page_says_what_to_do(guarded: CometProgram, chromium: Browser, screen: str) -> None:
     """Nobody is asked for a name. The page reports an expired token. With a valid one it is a chat."""
     how = PHONE if screen == "phone" else {}
     async with browser_of_its_own(chromium, **how) as tabs:
@@ -210,7 +208,6 @@ async def test_without_a_token_the_page_says_what_to_do(
         assert await window.barriers() == []
         assert await window.page.evaluate(LAYOUT) == []
         await window.page.get_by_role("button", name="Connect again").click(trial=True)
-        await shoot(window, f"{screen}-refused")
         old = jwt.encode({"sub": "u", "exp": int(time.time()) - 60}, KEY)
         await window.page.goto(f"http://127.0.0.1:{guarded.port}/?token={old}")
         await expect(refused).to_contain_text("Your token was not accepted")
