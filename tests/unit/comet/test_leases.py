@@ -10,9 +10,9 @@ import pytest
 from comet import leases as module
 from comet.leases import MARGIN_S, Leases
 from common.outbox import LEASE_MS, Outbox
-from common.registry import Registry
+from common.registry import Node, Registry
 from common.shards import Shards
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, until_set
 from tests.support.fake_outbox import FakeNodes, FakeOutbox
 
 SHARDS = 16
@@ -227,6 +227,39 @@ async def test_a_lease_that_was_asked_for_before_a_drain_is_given_up_as_well() -
     async with asyncio.timeout(5):
         await task
     assert (leases.held(), outbox.holders) == ([], {})
+
+
+class GatedNodes(FakeNodes):
+    """A registry that answers while its gate is open; `reached` tells that somebody waits."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.gate, self.reached = asyncio.Event(), asyncio.Event()
+        self.gate.set()
+
+    async def nodes(self) -> dict[str, Node]:
+        """As FakeNodes.nodes, through the gate."""
+        if not self.gate.is_set():
+            self.reached.set()
+        await self.gate.wait()
+        return await super().nodes()
+
+
+@pytest.mark.usefixtures("clock")
+async def test_a_round_that_a_drain_overtook_takes_nothing_back() -> None:
+    """It asked who lives, and is answered when all has been given up."""
+    nodes, outbox = GatedNodes(), FakeOutbox("a")
+    async with running(make(outbox, nodes)) as leases:
+        await eventually(lambda: len(leases.held()) == SHARDS)
+        nodes.gate.clear()
+        await until_set(nodes.reached, "a round asks who lives")
+        async with asyncio.timeout(5):
+            await leases.drain()
+        assert outbox.holders == {}
+        nodes.gate.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (leases.held(), outbox.holders) == ([], {})
 
 
 @pytest.mark.usefixtures("clock")
