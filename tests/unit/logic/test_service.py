@@ -48,13 +48,12 @@ class FakeProducer:
         return future
 
 
-def _service(producer: FakeProducer) -> Service:
-    nobody = cast("Any", None)
+def _service(producer: FakeProducer, store: object = None, redis: object = None) -> Service:
     return Service(
-        cast("Store", nobody),
-        cast("PushRefs", nobody),
+        cast("Store", store),
+        cast("PushRefs", None),
         cast("Producer", producer),
-        cast("RedisWatch", nobody),
+        cast("RedisWatch", redis),
         LogicSettings(),
     )
 
@@ -96,8 +95,7 @@ def _seqs(records: Sequence[ProducerRecord]) -> list[int]:
 async def test_a_repeat_brings_only_its_own_messages_into_kafka(first: int, seqs: list[int]) -> None:
     """Where its messages were trimmed, the log begins with later ones, which Kafka has from their own senders."""
     producer = FakeProducer({})
-    stores = cast("Store", TrimmedStore(first)), cast("RedisWatch", ThereRedis())
-    service = Service(stores[0], cast("Producer", producer), stores[1], LogicSettings())
+    service = _service(producer, TrimmedStore(first), ThereRedis())
     send = Send.model_validate({"roomId": "a", "userId": "u", "userName": "n", "messages": [{"content": "x"}]})
     await service.send(send, "ref")
     assert _seqs(producer.submitted.get(0, [])) == seqs
