@@ -214,7 +214,7 @@ async def test_without_a_valid_token_nobody_comes_in(redis_url: str, bad: str) -
     async with running(redis_url, auth_key=KEY) as node:
         code, reason = await refusal(node, token=bad)
         assert code == 1008
-            assert reason.startswith("a valid token is needed" if bad else "a token is needed")
+        assert reason.startswith("a valid token is needed" if bad else "a token is needed")
 
 
 @pytest.mark.parametrize(
