@@ -160,7 +160,7 @@ async def test_what_names_nothing_to_deliver_is_refused(rig: Rig) -> None:
 
 @pytest.mark.parametrize("row", FORGED, ids=[row["name"] for row in FORGED])
 async def test_a_forged_frame_is_refused_by_each_call(rig: Rig, row: dict[str, str]) -> None:
-    """As invalid, with its type. Nobody gets it, not even with an epoch that the push itself does not claim."""
+    """As invalid, with its type. Nobody gets it. An `epoch` without `first_seq` is no position."""
     body = Proto(body=row["text"].replace("<room>", "room_1"), epoch=1)
     for call in (
         rig.service.BroadcastRoom(comet_pb2.BroadcastRoomReq(room_id="room_1", proto=body), cast("Any", Context())),
