@@ -61,7 +61,8 @@ HELD_DROPPED = Counter(
     "comet_held_dropped_total", "Messages above a hole not held for want of room; the stream has them"
 )
 REFUSED_PUSHES = Counter(
-    "comet_refused_pushes_total", "Pushed rooms whose position lay above the log or was unreadable"
+    "comet_refused_pushes_total",
+    "Pushed rooms whose position lay above the log, or whose body was unreadable or may not be pushed",
 )
 REPEATED_PUSHES = Counter("comet_repeated_pushes_total", "Pushes without a position that were there before")
 DELIVERY_SECONDS = Histograms(

@@ -3,6 +3,7 @@
 A push with a position goes through `hub.deliver` as what PubSub brought does, where it is mostly a repeat; one without
 goes out as a raw text frame, once for each id among the last SEEN_IDS of this node: what Job pushes again, because it
 died before it could commit or got no answer, is dropped here. OK means delivered, a repeat, or held for a hole.
+A raw text that clients would take as a frame of Comet's own is refused, see common/raw_push.py.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from comet import frames, metrics
 from comet.hub import MS_DIGITS, Hub, age_s
 from comet.membership import Membership
 from comet.room import DUPLICATE, HELD, Room
-from common import ids, lifecycle, logs
+from common import ids, lifecycle, logs, raw_push
 from common.envelope import Burst, messages_of, split
 from common.errors import BadRequest, StartupError, Unavailable, reason_of
 from common.positions import Position
@@ -69,7 +70,7 @@ class PushService(comet_pb2_grpc.CometServicer):
         tails = await self._tails_of(asked)
         for one in asked:
             try:
-                _check_room(one)
+                _check_push(one)
                 if not await self._broadcast_room(one.room_id, _protos(one), tails.get(one.room_id)):
                     metrics.REFUSED_PUSHES.inc()
                     reply.refused_rooms.append(one.room_id)
@@ -83,7 +84,8 @@ class PushService(comet_pb2_grpc.CometServicer):
                 reply.retry_rooms.append(one.room_id)
         if reply.refused_rooms and not request.more:
             await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION, "the position lies above the log, or the body can't be read"
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "the position lies above the log, or the body can't be read or has other positions",
             )
         return reply
 
@@ -91,7 +93,7 @@ class PushService(comet_pb2_grpc.CometServicer):
         self, request: comet_pb2.PushMsgReq, context: _Context
     ) -> comet_pb2.PushMsgReply:
         """Deliver to the sessions of some users."""
-        await _need_proto(request, context)
+        await _need_raw(request, context)
         if not request.keys:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "keys must name at least one user")
         if self._is_new(request.proto.id, "user"):
@@ -105,7 +107,7 @@ class PushService(comet_pb2_grpc.CometServicer):
         self, request: comet_pb2.BroadcastReq, context: _Context
     ) -> comet_pb2.BroadcastReply:
         """Deliver to every session: at once, or `speed` of them a second, which goes on after the answer."""
-        await _need_proto(request, context)
+        await _need_raw(request, context)
         if request.speed < 0:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "speed must be 0 or more deliveries a second")
         if len(self._paced) >= MAX_PACED and request.speed:
@@ -209,10 +211,25 @@ async def _need_proto(
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "proto is missing: it holds the body to deliver")
 
 
-def _check_room(request: comet_pb2.BroadcastRoomReq) -> None:
-    """Raise BadRequest for an id that is none. What is stored may stand under an id that is illegal now."""
+async def _need_raw(request: comet_pb2.PushMsgReq | comet_pb2.BroadcastReq, context: _Context) -> None:
+    """Refuse a call that has no body, or one that may not be pushed."""
+    await _need_proto(request, context)
+    try:
+        raw_push.check_text(request.proto.body)
+    except BadRequest as fault:
+        await context.abort(grpc.StatusCode[fault.grpc_status], fault.message)
+
+
+def _check_push(request: comet_pb2.BroadcastRoomReq) -> None:
+    """Raise BadRequest for a room id that is illegal, or a raw body that may not be pushed, before any is delivered.
+
+    What is stored may stand under an id that is illegal now.
+    """
     stored = any(proto.first_seq for proto in _protos(request))
     (ids.stored_room_id if stored else ids.room_id)(request.room_id, "room_id")
+    for proto in _protos(request):
+        if not proto.first_seq:
+            raw_push.check_text(proto.body)
 
 
 def _has(room: Room, proto: Proto) -> bool:
@@ -221,9 +238,9 @@ def _has(room: Room, proto: Proto) -> bool:
 
 
 def _burst(room: Room, proto: Proto) -> Burst | None:
-    """Return the messages of a positioned push; None if they can't be read."""
+    """Return the messages of a positioned push; None if they can't be read or have other positions."""
     try:
-        messages = messages_of(proto.body)
+        messages = messages_of(proto.body, proto.first_seq)
     except BadRequest as fault:
         log.warning("A push could not be read", room=room.id, error=fault.message)
         return None

@@ -63,14 +63,19 @@ def parse_burst(payload: bytes) -> Burst:
     return Burst(int(epoch), int(first_seq), int(count), messages)
 
 
-def messages_of(frame_text: bytes | str) -> bytes:
-    """Return the messages' JSON inside a serverMessages frame; raise BadRequest if it is none."""
+def messages_of(frame_text: bytes | str, first_seq: int) -> bytes:
+    """Return the messages' JSON inside a serverMessages frame.
+
+    Raises BadRequest if it is no such frame, or the messages' seqs do not count up from `first_seq`.
+    """
     try:
         found: Any = orjson.loads(frame_text)["payload"]["messages"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         found = None
     if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
         raise BadRequest("body must be a serverMessages frame where it has a position", field="body")
+    if any(one.get("seq") != seq for seq, one in enumerate(found, first_seq)):
+        raise BadRequest(f"the seqs in body must count up from {first_seq}, its position", field="body")
     return b",".join(orjson.dumps(one) for one in found)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from common import ids
+from common import ids, raw_push
 from common.errors import BadRequest
 
 INT32, INT64 = 2**31 - 1, 2**63 - 1  # what PushMsg's fields hold
@@ -48,7 +48,11 @@ def _text(chars: int, **more: str) -> dict[str, Any]:
 
 
 def _body(value: object) -> str | dict[str, Any]:
-    if isinstance(value, dict) or (isinstance(value, str) and value):
+    if isinstance(value, dict):
+        raw_push.check_frame(value)
+        return value
+    if isinstance(value, str) and value:
+        raw_push.check_text(value)
         return value
     raise BadRequest("body must be a string that is not empty, or an object")
 
@@ -71,7 +75,7 @@ _frame = _plain(
     _body,
     {
         "anyOf": [{"type": "string", "minLength": 1}, {"type": "object"}],
-        "description": "the frame as text, or a JSON object that becomes its text",
+        "description": "the frame as text, or a JSON object that becomes its text; none that only Comet sends",
     },
 )
 _whole = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": INT64})

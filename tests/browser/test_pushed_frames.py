@@ -21,7 +21,9 @@ from tests.browser.conftest import OpenWindow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TABLE: Final = json.loads((Path(conformance.__path__[0]) / "hostile.json").read_text())
+TABLES: Final = Path(conformance.__path__[0])
+TABLE: Final = json.loads((TABLES / "hostile.json").read_text())
+FORGED: Final = json.loads((TABLES / "forged.json").read_text())
 LONG: Final = "x" * 20_000
 HUGE: Final = "x" * 10_000_000  # past the bytes that Comet keeps for a slow session
 DEEP: Final = "[" * 50_000 + "]" * 50_000
@@ -51,6 +53,17 @@ async def push(stub: "comet_pb2_grpc.CometAsyncStub", room: str, body: str) -> N
     await stub.BroadcastRoom(request, timeout=TIMEOUT_S)
 
 
+async def is_refused(stub: "comet_pb2_grpc.CometAsyncStub", room: str, body: str) -> bool:
+    """Push a raw text into a room and return whether Comet refuses it as invalid."""
+    try:
+        await push(stub, room, body)
+    except grpc.aio.AioRpcError as e:
+        if e.code() != grpc.StatusCode.INVALID_ARGUMENT:
+            raise
+        return True
+    return False
+
+
 async def heard(chat: ChatClient, content: str) -> None:
     """Wait for a message."""
     async with asyncio.timeout(TIMEOUT_S):
@@ -62,16 +75,18 @@ async def heard(chat: ChatClient, content: str) -> None:
 async def test_no_pushed_frame_stops_the_page(
     comet: CometProgram, open_window: OpenWindow, stub: "comet_pb2_grpc.CometAsyncStub"
 ) -> None:
-    """After each frame the page still sends and receives, and so does the Python client."""
-    rows = [(row["name"], row["text"]) for row in TABLE]
-    rows.append(("10 MB", '{"type":"serverMessages","payload":{"roomId":"<room>","messages":[{"content":"<huge>"}]}}'))
+    """After each frame the page still sends and receives, and so does the Python client. Comet refuses forged ones."""
+    rows = [(row["name"], row["text"], row["refused"]) for row in TABLE]
+    rows += [(f"forged: {row['name']}", row["text"], True) for row in FORGED]
+    huge = '{"type":"serverMessages","payload":{"roomId":"<room>","messages":[{"content":"<huge>"}]}}'
+    rows.append(("10 MB", huge, False))
     alice = await open_window(comet, "Alice", "wild")
     async with ChatClient(comet.url, name="Bob", rooms=["wild"]) as bob:
-        for name, text in rows:
+        for name, text, refused in rows:
             body = (
                 text.replace("<room>", "wild").replace("<long>", LONG).replace("<deep>", DEEP).replace("<huge>", HUGE)
             )
-            await push(stub, "wild", body)
+            assert (name, await is_refused(stub, "wild", body)) == (name, refused)
             await alice.page.keyboard.insert_text(f"after {name}")
             await alice.page.keyboard.press("Enter")
             await bob.send("wild", f"answer to {name}")

@@ -96,6 +96,8 @@ async def test_bad_pushes_are_refused(logic: Logic) -> None:
         ("/logic/push", {"userIds": ["a", ""], "body": "x"}, "userIds[1]"),
         ("/logic/push", {"userIds": ["a"], "body": ""}, "body"),
         ("/logic/push", {"userIds": [str(n) for n in range(1001)], "body": "x"}, "userIds"),
+        ("/logic/push", {"userIds": ["a"], "body": '{"type":"joined","payload":{}}'}, "body"),
+        ("/logic/broadcast", {"body": {"type": "ack", "payload": {}}}, "body"),
         ("/logic/broadcast", {"body": 5}, "body"),
         ("/logic/broadcast", {"body": "x", "speed": -1}, "speed"),
         ("/logic/broadcast", {"body": "x", "speed": 2**31}, "speed"),

@@ -244,7 +244,7 @@ def test_server_messages_are_as_designed() -> None:
     assert json.loads(frame) == {
         "type": "serverMessages", "payload": {"roomId": 'room "1"', "epoch": 7, "messages": FOUND}
     }  # fmt: skip
-    assert messages_of(frame) == messages_of(frame.decode()) == MESSAGES
+    assert messages_of(frame, FOUND[0]["seq"]) == messages_of(frame.decode(), FOUND[0]["seq"]) == MESSAGES
 
 
 def test_joined_is_as_designed() -> None:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import grpc
 import pytest
@@ -14,10 +15,13 @@ from comet.membership import Membership
 from comet.push_service import PushService
 from protos import comet_pb2
 from protos.protocol_pb2 import Proto
+from tests import conformance
 from tests.support.comet_settings import comet_settings
 from tests.support.fake_log import Node, running
 from tests.support.joining import after
 from tests.support.rooms import Recorder, message
+
+FORGED: Final = json.loads((Path(conformance.__path__[0]) / "forged.json").read_text())
 
 
 class Aborted(Exception):
@@ -27,9 +31,9 @@ class Aborted(Exception):
 class Context:
     """A call's context."""
 
-    async def abort(self, code: grpc.StatusCode, _text: str) -> None:
+    async def abort(self, code: grpc.StatusCode, text: str) -> None:
         """As gRPC's."""
-        raise Aborted(code)
+        raise Aborted(code, text)
 
 
 class Rig:
@@ -152,3 +156,38 @@ async def test_what_names_nothing_to_deliver_is_refused(rig: Rig) -> None:
     ):
         with pytest.raises(Aborted, match="INVALID_ARGUMENT"):
             await call
+
+
+@pytest.mark.parametrize("row", FORGED, ids=[row["name"] for row in FORGED])
+async def test_a_forged_frame_is_refused_by_each_call(rig: Rig, row: dict[str, str]) -> None:
+    """As invalid, with its type. Nobody gets it. An `epoch` without `first_seq` is no position."""
+    body = Proto(body=row["text"].replace("<room>", "room_1"), epoch=1)
+    for call in (
+        rig.service.BroadcastRoom(comet_pb2.BroadcastRoomReq(room_id="room_1", proto=body), cast("Any", Context())),
+        rig.service.PushMsg(comet_pb2.PushMsgReq(keys=["alice"], proto=body), cast("Any", Context())),
+        rig.service.Broadcast(comet_pb2.BroadcastReq(proto=body), cast("Any", Context())),
+    ):
+        with pytest.raises(Aborted, match=f"INVALID_ARGUMENT.*of type {row['type']}.*push text, a JSON object"):
+            await call
+    assert rig.alice.texts == []
+
+
+async def test_of_a_room_with_a_forged_frame_nothing_is_delivered_and_other_rooms_are(rig: Rig) -> None:
+    """So a caller that repeats the rest of the room's pushes brings none of them twice."""
+    forged = raw("room_1", "before", "")
+    forged.batch.append(Proto(body=FORGED[0]["text"]))
+    reply = await rig.broadcast(forged, raw("room_2", "two", ""))
+    assert (list(reply.refused_rooms), list(reply.retry_rooms)) == (["room_1"], [])
+    assert rig.alice.texts == ["two"]
+
+
+async def test_a_push_whose_messages_have_other_seqs_is_refused(rig: Rig) -> None:
+    """Clients would take the seq of the body as their position."""
+    rig.node.store.append(1)
+    request = positioned("room_1", 1)
+    request.proto.body = request.proto.body.replace('"seq": 1', '"seq": 9007199254740991')
+    with pytest.raises(Aborted, match="FAILED_PRECONDITION"):
+        await rig.broadcast(request)
+    assert rig.alice.texts == []
+    await rig.broadcast(positioned("room_1", 1))
+    assert rig.alice.seqs == [1]

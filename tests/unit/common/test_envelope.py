@@ -78,7 +78,7 @@ def test_a_frames_messages_are_taken_out_unchanged() -> None:
     """From text or bytes; and they can be split."""
     text = messages(1, "one, two", '"} ]')
     frame = b'{"type":"serverMessages","payload":{"roomId":"a","epoch":1700,"messages":[%b]}}' % text
-    assert envelope.messages_of(frame) == envelope.messages_of(frame.decode()) == text
+    assert envelope.messages_of(frame, 1) == envelope.messages_of(frame.decode(), 1) == text
     assert envelope.split(text) == [messages(1, "one, two"), messages(2, '"} ]').replace(b"123-2", b"123-2")]
 
 
@@ -91,5 +91,14 @@ def test_a_frames_messages_are_taken_out_unchanged() -> None:
 def test_what_is_no_frame_has_no_messages(body: str | bytes) -> None:
     """A push that claims a position must carry what has one."""
     with pytest.raises(BadRequest) as refused:
-        envelope.messages_of(body)
+        envelope.messages_of(body, 1)
+    assert refused.value.field == "body"
+
+
+@pytest.mark.parametrize("seqs", [[2], [1, 3], [1, 1], [1, None], [2**53 - 1]])
+def test_messages_with_other_seqs_than_the_position_are_refused(seqs: list[int | None]) -> None:
+    """A client takes the seq inside a message as its position."""
+    body = orjson.dumps({"payload": {"messages": [{"seq": seq} for seq in seqs]}})
+    with pytest.raises(BadRequest, match="must count up from 1") as refused:
+        envelope.messages_of(body, 1)
     assert refused.value.field == "body"

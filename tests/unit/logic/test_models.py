@@ -1,6 +1,7 @@
 """logic/models.py: what is accepted, and what a fault says."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import orjson
 import pytest
@@ -11,7 +12,9 @@ from common.errors import BadRequest
 from logic.answers import fault_of
 from logic.api import parse_batch
 from logic.models import Broadcast, Push, Send
+from tests import conformance
 
+FORGED: Final = orjson.loads((Path(conformance.__path__[0]) / "forged.json").read_bytes())
 MESSAGE = {"id": "1-0", "seq": 1, "epoch": 9, "timestamp": 1, "content": "x"}
 
 
@@ -151,3 +154,23 @@ def test_a_frame_is_a_text_or_an_object() -> None:
         with pytest.raises(ValidationError) as found:
             Broadcast.model_validate({"body": body})
         assert fault_of(found.value).field == "body"
+
+
+@pytest.mark.parametrize("row", FORGED, ids=[row["name"] for row in FORGED])
+@pytest.mark.parametrize(("model", "fields"), [(Push, b'"userIds":["a"],'), (Broadcast, b"")])
+def test_a_forged_frame_is_refused_as_text_and_as_an_object(
+    model: type[Push | Broadcast], fields: bytes, row: dict[str, str]
+) -> None:
+    """Clients would obey it. The error names the field and the type."""
+
+    def fault_with(body: bytes) -> BadRequest:
+        with pytest.raises(ValidationError) as found:
+            model.model_validate_json(b'{%b"body":%b}' % (fields, body))
+        return fault_of(found.value)
+
+    told = f"body must not be a frame of type {row['type']}"
+    as_text, as_object = fault_with(orjson.dumps(row["text"])), fault_with(row["text"].encode())
+    assert (as_text.field, as_text.message.startswith(told)) == ("body", True)
+    if row["name"] in {"half of a surrogate pair", "a long number"}:  # pydantic reads no such JSON
+        told = "the body is not JSON"
+    assert as_object.message.startswith(told)
