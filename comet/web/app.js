@@ -105,9 +105,8 @@ function seen(room) {
 
 const saveRooms = () => remember({ rooms: [...rooms.keys()] });
 
-/** @param {Room} room */
-function saveRead(room) {
-  const position = chat.rooms.get(room.id);
+/** @param {Room} room @param {import("./client.js").Position} [position] */
+function saveRead(room, position = chat.rooms.get(room.id)) {
   if (position) remember({ read: { ...readPositions(), [room.id]: position } });
 }
 
@@ -246,7 +245,7 @@ function listen(client) {
       known.add(id);
       if (room === open) chat.watch(id);
       room.resume(readIn(id), tail);
-      if (room.unread === 0) saveRead(room);
+      if (room.unread === 0) saveRead(room, tail); // what follows up to it is history, too
       if (room === open) messages.open(room);
     }
     if (room === open) seen(room);
