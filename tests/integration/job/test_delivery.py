@@ -119,7 +119,8 @@ async def test_jobs_that_come_and_go_under_load_lose_nothing_and_repeat_nothing(
     await one.until(lambda: len(one.rooms) > 600)
     assert await first.ended() == 0
     await sending
-    await one.until(lambda: len(one.rooms) >= 1200)
+    # The embedded broker takes 5 s to share out partitions anew, and a busy machine makes it several rounds.
+    await one.until(lambda: len(one.rooms) >= 1200, timeout_s=60)
     for room in rooms:
         assert one.bodies(room) == _expected(room, 150)
 
