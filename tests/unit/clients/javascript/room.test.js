@@ -86,6 +86,8 @@ test("the messages up to the tail of the first join are recent, in whichever fra
   assert.deepEqual(recent(resumed(room, { epoch: 1, seq: 8 }, [message(7), message(8)])), [[7, true], [8, false]]);
   assert.deepEqual(recent(room.take([message(9, 2)])), [[9, false]]); // nothing of a later epoch is
   assert.deepEqual(room.joined().tail, { epoch: 1, seq: 8 });
+  const anew = resumed(room, { epoch: 3, seq: 5, recovered: false }, [message(5, 3)]); // the log lost its end
+  assert.deepEqual(anew.slice(1).map((one) => one.recent), [false]);
 });
 
 test("a room that starts at a saved position has no history", () => {

@@ -125,6 +125,9 @@ def test_messages_up_to_the_tail_of_the_first_join_are_recent_in_whichever_frame
     assert recent(room.on_joined(joined(7, 8))) == {7: True, 8: False}
     assert recent(room.on_messages(payload(9, 9, 2))) == {9: False}
     assert room.joined.tail == Position(1, 8)
+    room.on_lost()
+    room.join_ref = "ref"
+    assert recent(room.on_joined(joined(5, 5, 3, recovered=False))) == {5: False}  # the log lost its end
 
 
 def test_a_room_that_starts_at_a_saved_position_has_no_history() -> None:
