@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { NotUnderstood, messagesOf, parse } from "../../../../clients/javascript/client/frames.js";
 
 const frame = (type, payload) => JSON.stringify({ type, payload });
+const JOINED = { roomId: "r", epoch: 1, seq: 1, recovered: true, messages: [] };
 
 for (const text of ["", "hello", "[1]", "{", "{}", "null", 7, frame("unknown", {}), frame("toString", {}), frame("left", null), frame("left", [])])
   test(`no frame: ${text}`, () => assert.equal(parse(text), null));
@@ -13,9 +14,17 @@ for (const [type, payload] of [
   ["ack", { epoch: "1", messages: [] }],
   ["serverMessages", { roomId: "r", messages: {} }],
   ["joined", { roomId: "r", epoch: 1, seq: 1, messages: [] }],
+  ["joined", { ...JOINED, tail: 5 }],
+  ["joined", { ...JOINED, tail: { epoch: 1 } }],
+  ["joined", { ...JOINED, tail: { epoch: 1, seq: -1 } }],
+  ["joined", { ...JOINED, tail: { epoch: "1", seq: 1 } }],
+  ["joined", { ...JOINED, onlineCount: 0.5 }],
   ["error", { code: "internal" }],
 ])
   test(`a field is missing or of another type: ${frame(type, payload)}`, () => assert.equal(parse(frame(type, payload)), null));
+
+for (const tail of [undefined, null, { epoch: 1, seq: 1 }])
+  test(`a tail may be missing: ${tail}`, () => assert.notEqual(parse(frame("joined", { ...JOINED, tail })), null));
 
 test("unknown fields are ignored", () => {
   assert.deepEqual(parse(frame("left", { roomId: "r", more: 1 })), { type: "left", payload: { roomId: "r", more: 1 } });

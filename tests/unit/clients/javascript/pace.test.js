@@ -59,6 +59,26 @@ test("the pace stays within the limits, with requests before messages, and asks 
   assert.equal(sent.length, 200);
 });
 
+test("no message overtakes one that waits, although the bucket has enough for it before the timer fires", () => {
+  const tick = clocks();
+  const pace = new Pace(() => {});
+  pace.begin({ messagesPerSecond: 1000, burstMessages: 2 });
+  assert.deepEqual([pace.take({ message: true }), pace.take({ message: true })], [true, false]);
+  tick(5);
+  assert.ok(!pace.take({ message: true }));
+  assert.ok(pace.take());
+});
+
+for (const [code, left] of [["rate_limited", false], ["unavailable", true]])
+  test(`a frame that was refused as ${code} empties the bucket: ${!left}`, () => {
+    const tick = clocks();
+    const pace = new Pace(() => {});
+    pace.begin({ messagesPerSecond: 0.001, burstMessages: 200 });
+    pace.pause({ code });
+    tick(CAP_MS);
+    assert.equal(pace.take(), left);
+  });
+
 test("a pause is one however often it begins, grows with each, and begins anew after a quiet time", () => {
   const tick = clocks();
   mock.method(Math, "random", () => 1);

@@ -5,19 +5,19 @@ import { ChatError } from "../../../../clients/javascript/client/errors.js";
 import { History } from "../../../../clients/javascript/client/history.js";
 import { Leaves } from "../../../../clients/javascript/client/leaves.js";
 
-/** Return a connection that notes what is sent, and a pause that the test ends. */
+/** Return a connection that notes what is sent, and a pace that the test stops and starts. */
 function rig() {
   const sent = [];
   const connection = { isOpen: true, send: (type, payload) => sent.push({ type, ...payload }) };
-  const pause = { isOn: false, begin() { this.isOn = true; } };
-  return { sent, connection, pause };
+  const pace = { isShut: false, take() { return !this.isShut; } };
+  return { sent, connection, pace };
 }
 const payload = (ref, roomId = "r") => ({ roomId, ref, firstMessageId: undefined, limit: undefined });
 const fault = new ChatError("forbidden", "no");
 
 test("a page answers the oldest request for its room", async () => {
-  const { connection, pause } = rig();
-  const history = new History(connection, pause);
+  const { connection, pace } = rig();
+  const history = new History(connection, pace);
   const [one, two, other] = [history.ask(payload("1")), history.ask(payload("2")), history.ask(payload("3", "other"))];
   history.answer("r", () => "first");
   history.answer("other", () => "of another room");
@@ -26,8 +26,8 @@ test("a page answers the oldest request for its room", async () => {
 });
 
 test("a late page is not taken for the next request's", async () => {
-  const { connection, pause } = rig();
-  const history = new History(connection, pause);
+  const { connection, pace } = rig();
+  const history = new History(connection, pace);
   history.ask(payload("1")).reject(new ChatError("timeout", "late")); // its caller gave up
   const next = history.ask(payload("2"));
   history.answer("r", () => "late");
@@ -36,8 +36,8 @@ test("a late page is not taken for the next request's", async () => {
 });
 
 test("on the next connection each request is sent again, but for those whose caller gave up", async () => {
-  const { sent, connection, pause } = rig();
-  const history = new History(connection, pause);
+  const { sent, connection, pace } = rig();
+  const history = new History(connection, pace);
   const over = history.ask(payload("1"));
   history.ask(payload("2"));
   over.reject(fault);
@@ -49,8 +49,8 @@ test("on the next connection each request is sent again, but for those whose cal
 });
 
 test("a page that is not valid rejects its request, and is thrown", async () => {
-  const { connection, pause } = rig();
-  const history = new History(connection, pause);
+  const { connection, pace } = rig();
+  const history = new History(connection, pace);
   const one = history.ask(payload("1"));
   const bad = new Error("bad");
   assert.throws(() => history.answer("r", () => { throw bad; }), bad);
@@ -60,15 +60,15 @@ test("a page that is not valid rejects its request, and is thrown", async () => 
 });
 
 test("a history that is refused for the moment is asked for after the pause, behind the others", async () => {
-  const { sent, connection, pause } = rig();
-  const history = new History(connection, pause);
+  const { sent, connection, pace } = rig();
+  const history = new History(connection, pace);
   history.ask(payload("1"));
   const two = history.ask(payload("2"));
   history.refused("1", fault, true);
-  assert.ok(pause.isOn);
+  pace.isShut = true;
   history.askAll();
   assert.equal(sent.length, 2);
-  pause.isOn = false;
+  pace.isShut = false;
   history.askAll();
   assert.deepEqual(sent.map(({ ref }) => ref), ["1", "2", "1"]);
   history.refused("2", fault, false);
@@ -76,13 +76,13 @@ test("a history that is refused for the moment is asked for after the pause, beh
 });
 
 test("a leave that is held is sent after the pause, unless its room is wanted again", async () => {
-  const { sent, connection, pause } = rig();
-  const leaves = new Leaves(connection, pause);
-  pause.isOn = true;
+  const { sent, connection, pace } = rig();
+  const leaves = new Leaves(connection, pace);
+  pace.isShut = true;
   const [left, kept] = [leaves.ask("a"), leaves.ask("b")];
   assert.equal(sent.length, 0);
   assert.ok(leaves.has("a"));
-  pause.isOn = false;
+  pace.isShut = false;
   leaves.tryAll((room) => room === "b");
   await kept.promise;
   assert.deepEqual(sent.map(({ roomId }) => roomId), ["a"]);
@@ -93,14 +93,16 @@ test("a leave that is held is sent after the pause, unless its room is wanted ag
 });
 
 test("a leave that is refused for the moment is held, one that is refused for good rejects", async () => {
-  const { sent, connection, pause } = rig();
-  const leaves = new Leaves(connection, pause);
+  const { sent, connection, pace } = rig();
+  const leaves = new Leaves(connection, pace);
   const one = leaves.ask("a");
   assert.ok(!leaves.refused("another", fault, true));
   assert.ok(leaves.refused(sent[0].ref, fault, true));
-  assert.ok(pause.isOn);
   leaves.left("a"); // of nobody: the request is not under way
-  pause.isOn = false;
+  pace.isShut = true;
+  leaves.tryAll(() => false);
+  assert.equal(sent.length, 1);
+  pace.isShut = false;
   leaves.tryAll(() => false);
   assert.equal(sent.length, 2);
   assert.notEqual(sent[0].ref, sent[1].ref);
@@ -109,8 +111,8 @@ test("a leave that is refused for the moment is held, one that is refused for go
 });
 
 test("a lost connection ends all leaves", async () => {
-  const { connection, pause } = rig();
-  const leaves = new Leaves(connection, pause);
+  const { connection, pace } = rig();
+  const leaves = new Leaves(connection, pace);
   const one = leaves.ask("a");
   leaves.lost();
   await one.promise;

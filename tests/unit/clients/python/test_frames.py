@@ -92,3 +92,27 @@ def test_both_parse_each_others_frames(payload: dict[str, Any]) -> None:
     """The payload comes back as it was."""
     text = with_orjson.encode("a", payload)
     assert with_orjson.parse(text) == without_orjson.parse(text) == ("a", payload)
+
+
+VALID = {"roomId": "r", "epoch": 1, "seq": 1, "recovered": True, "messages": []}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tail": 5},
+        {"tail": {"epoch": 1}},
+        {"tail": {"epoch": 1, "seq": -1}},
+        {"tail": {"epoch": "1", "seq": 1}},
+        {"epoch": True},
+        {"seq": 2**53},
+        {"onlineCount": 0.5},
+        {"recovered": 1},
+    ],
+)
+def test_joined_with_a_field_of_another_type_is_no_frame(frames: ModuleType, wrong: dict[str, Any]) -> None:
+    """A tail may be missing: an older server names none."""
+    for tail in ({}, {"tail": None}, {"tail": {"epoch": 1, "seq": 1}}):
+        assert frames.parse(frames.encode("joined", VALID | tail)) == ("joined", VALID | tail)
+    assert frames.parse(frames.encode("joined", VALID | wrong)) is None

@@ -8,7 +8,7 @@ import pytest
 from chatroom_client.connection import Connection
 from chatroom_client.errors import Forbidden, RateLimited
 from chatroom_client.leaves import LeaveRequests
-from chatroom_client.pause import Pause
+from chatroom_client.pace import Pace
 from chatroom_client.refs import Refs
 
 
@@ -24,22 +24,22 @@ class FakeConnection:
         self.sent.append(payload)
 
 
-class FakePause:
-    """A pause that the test ends."""
+class FakePace:
+    """A pace that the test stops and starts."""
 
-    is_on = False
+    is_shut = False
 
-    def begin(self) -> None:
-        """As Pause.begin."""
-        self.is_on = True
+    def take(self) -> bool:
+        """As Pace.take."""
+        return not self.is_shut
 
 
 class Rig:
     """The leave requests of one connection."""
 
     def __init__(self) -> None:
-        self.connection, self.pause = FakeConnection(), FakePause()
-        self.leaves = LeaveRequests(cast("Connection", self.connection), cast("Pause", self.pause), Refs())
+        self.connection, self.pace = FakeConnection(), FakePace()
+        self.leaves = LeaveRequests(cast("Connection", self.connection), cast("Pace", self.pace), Refs())
 
     async def leaving(self, room: str) -> asyncio.Task[None]:
         """Begin to leave a room."""
@@ -66,8 +66,10 @@ async def test_a_leave_that_is_refused_for_the_moment_is_sent_after_the_pause_wi
     tasks = [await rig.leaving("a"), await rig.leaving("b")]
     for one in list(rig.connection.sent):
         assert rig.leaves.on_error(one["ref"], RateLimited("slow down"))
-    assert rig.pause.is_on
-    rig.pause.is_on = False
+    rig.pace.is_shut = True
+    rig.leaves.send_held(set())
+    assert len(rig.connection.sent) == 2
+    rig.pace.is_shut = False
     rig.leaves.send_held({"b"})
     await asyncio.wait_for(tasks[1], 10)
     assert [one["roomId"] for one in rig.connection.sent] == ["a", "b", "a"]

@@ -10,8 +10,8 @@ import pytest
 from chatroom_client import ages
 from chatroom_client.ages import Age
 from chatroom_client.backoff import Backoff
-from chatroom_client.errors import RateLimited
-from chatroom_client.pace import Bucket, Pace
+from chatroom_client.errors import RateLimited, Unavailable
+from chatroom_client.pace import TICK_S, Bucket, Pace
 
 FIRST_S, CAP_S = 0.01, 0.02
 
@@ -61,6 +61,36 @@ async def test_pace_stays_within_the_limits_and_asks_to_send_again() -> None:
     assert not pace.take(message=True)
     await asyncio.wait_for(done.wait(), 10)
     assert sent[-1] - began_at >= (40 - 15) / 100
+
+
+async def test_no_message_overtakes_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the bucket has enough for it before the timer fires; a request may go."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    pace = pace_of()
+    pace.begin({"messagesPerSecond": 1000, "burstMessages": 2})
+    assert [pace.take(message=True) for _ in range(2)] == [True, False]
+    now += TICK_S / 2
+    assert not pace.take(message=True)
+    assert pace.take()
+
+
+async def test_refused_frame_empties_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server counts less than the client did. A refusal for another reason leaves the bucket as it is."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    for error, left in ((RateLimited("slow down"), False), (Unavailable("Redis is away"), True)):
+        opened = asyncio.Event()
+        pace = pace_of(opened.set)
+        pace.begin({"messagesPerSecond": 0.001, "burstMessages": 200})
+        opened.clear()
+        pace.pause(error)
+        now += 2 * CAP_S
+        await asyncio.wait_for(opened.wait(), 10)
+        assert pace.take() == left
+        pace.stop()
 
 
 async def test_pause_lasts_at_least_as_long_as_the_longest_time_told() -> None:

@@ -105,3 +105,33 @@ def test_an_unasked_joined_without_a_hole_is_not_taken() -> None:
     room = live(5)
     assert room.on_joined(joined(6, 6)) == []
     assert (room.live, room.position) == (False, Position(1, 5))
+
+
+def recent(events: list[Message] | list[Message | Hole]) -> dict[int, bool]:
+    """Return whether each message is recent, by its seq."""
+    return {one.seq: one.recent for one in events if isinstance(one, Message)}
+
+
+def test_messages_up_to_the_tail_of_the_first_join_are_recent_in_whichever_frame_they_come() -> None:
+    """Nothing of a later epoch is, and the tail is that of the latest join."""
+    room = FollowedRoom("r")
+    room.join_ref = "ref"
+    assert recent(room.on_joined(joined(5, 5) | {"tail": {"epoch": 1, "seq": 7}})) == {5: True}
+    assert room.joined is not None
+    assert room.joined.tail == Position(1, 7)
+    assert recent(room.on_messages(payload(6, 6))) == {6: True}
+    room.on_lost()
+    room.join_ref = "ref"
+    assert recent(room.on_joined(joined(7, 8))) == {7: True, 8: False}
+    assert recent(room.on_messages(payload(9, 9, 2))) == {9: False}
+    assert room.joined.tail == Position(1, 8)
+    room.on_lost()
+    room.join_ref = "ref"
+    assert recent(room.on_joined(joined(5, 5, 3, recovered=False))) == {5: False}  # the log lost its end
+
+
+def test_a_room_that_starts_at_a_saved_position_has_no_history() -> None:
+    """Its application has seen everything before."""
+    room = FollowedRoom("r", Position(1, 4))
+    room.join_ref = "ref"
+    assert recent(room.on_joined(joined(5, 5))) == {5: False}
