@@ -33,7 +33,7 @@ log = logs.get()
 
 def advertised(settings: CometSettings, health: Health) -> str:
     """Return host:port, an IPv6 address in brackets. Warn where no other machine can use it."""
-    address = settings.advertise_address or _joined(_host(settings.http_bind_ip), settings.grpc_port)
+    address = settings.advertise_address or joined(_host(settings.http_bind_ip), settings.grpc_port)
     if not is_loopback(settings.http_bind_ip) and is_loopback(host_of(address)) and not _meant(settings):
         why = (
             f"this node listens on {settings.http_bind_ip or 'every address'}, but registers {address}, where no other "
@@ -55,7 +55,9 @@ def _host(bind_ip: str) -> str:
     return own_address() or LOOPBACK if bind_ip in WILDCARDS else bind_ip
 
 
-def _joined(host: str, port: int) -> str:
+def joined(host: str, port: int) -> str:
+    """Return host:port, an IPv6 address in brackets. An IPv4 peer of a socket for both families is shown as IPv4."""
+    host = host.removeprefix("::ffff:")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -22,7 +22,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.streams import StreamReader
 
-from comet import frames, metrics
+from comet import address, frames, metrics
 from comet.close_codes import CloseCode
 from comet.http_core import HttpCore, RequestFault
 from comet.session import Session
@@ -213,10 +213,7 @@ class Transport(asyncio.Protocol):
     def peer(self) -> str:
         """The client's address, host:port; '' once it is gone. Behind a proxy it is the proxy's."""
         found = self._tcp.get_extra_info("peername") if self._tcp is not None else None
-        if not found:
-            return ""
-        host, port = found[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return address.joined(*found[:2]) if found else ""
 
     def write(self, data: bytes) -> None:
         """Write WebSocket frames."""

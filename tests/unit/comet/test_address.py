@@ -147,3 +147,11 @@ def test_a_loopback_address_of_a_node_that_listens_beyond_is_a_warning(
     assert f"registers {registered}" in health.warnings["advertise_address"]
     assert "COMET_ADVERTISE_ADDRESS" in health.warnings["advertise_address"]
     assert "The node registers a loopback address" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("192.0.2.7", "192.0.2.7:1"), ("::ffff:192.0.2.7", "192.0.2.7:1"), ("fd00::7", "[fd00::7]:1")]
+)
+def test_an_address_is_shown_as_its_family_writes_it(host: str, shown: str) -> None:
+    """A socket for both families names an IPv4 peer as a mapped IPv6 address."""
+    assert address.joined(host, 1) == shown
