@@ -26,5 +26,12 @@ class Backoff:
         self._next_s = 0.0
 
     async def wait(self) -> None:
-        """Sleep through the next wait."""
+        """Sleep through the next wait. Raises CancelledError in a task that was asked to end.
+
+        Before Python 3.13 a TaskGroup drops a cancellation that comes together with an error, so a loop that retries
+        after the error would go on for ever.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         await asyncio.sleep(self.next_s())

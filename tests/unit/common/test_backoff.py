@@ -1,5 +1,9 @@
 """Backoff: waits double up to a cap, spread by chance, and begin anew once something worked."""
 
+import asyncio
+
+import pytest
+
 from common.backoff import Backoff
 
 
@@ -27,3 +31,31 @@ def test_waits_are_spread() -> None:
 async def test_waiting_sleeps() -> None:
     """For about as long as it says."""
     await Backoff(first_s=0.001).wait()
+
+
+async def test_a_loop_that_retries_ends_although_its_task_group_dropped_the_cancellation() -> None:
+    """The server is lost in the moment in which the loop is told to end."""
+    lost = asyncio.Event()
+
+    async def fail() -> None:
+        await lost.wait()
+        raise OSError("lost")
+
+    async def retry() -> None:
+        backoff = Backoff(first_s=0.001)
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(fail())
+            except* OSError:
+                await backoff.wait()
+
+    retrying = asyncio.create_task(retry())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    lost.set()
+    retrying.cancel()
+    done, _ = await asyncio.wait({retrying}, timeout=10)
+    assert done
+    with pytest.raises(asyncio.CancelledError):
+        retrying.result()
