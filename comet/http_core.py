@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
-from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, parse_headers, parse_line
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS, Request, Response, parse_headers, parse_line
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 from websockets.typing import Subprotocol
@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 TLS_RECORD: Final = 0x16  # first byte of a TLS handshake (RFC 8446, 5.1)
 EMPTY_LINES: Final = 4  # tolerated before a request (RFC 9112, 2.2)
 SUBPROTOCOL: Final = Subprotocol("chatroom.v1")
+VERSION: Final = "13"  # of the WebSocket protocol
 VERSIONS: Final = ("HTTP/1.1", "HTTP/1.0")
 
 
@@ -47,6 +48,15 @@ class HttpCore(ServerProtocol):
         """Select `chatroom.v1` if the client offers it, otherwise none. RFC 6455, 4.2.2, allows both."""
         return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
 
+    def accept(self, request: Request) -> Response:
+        """Return the answer to an opening handshake. One of another version is told the right one (RFC 6455, 4.4)."""
+        response = super().accept(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS and _versions(request) not in ([], [VERSION]):
+            response.status_code = HTTPStatus.UPGRADE_REQUIRED
+            response.reason_phrase = HTTPStatus.UPGRADE_REQUIRED.phrase
+            response.headers["Sec-WebSocket-Version"] = VERSION
+        return response
+
     def parse(self) -> Generator[None]:
         """Read one request, and frames behind an opening handshake. The library runs this generator."""
         try:
@@ -66,6 +76,10 @@ class HttpCore(ServerProtocol):
 def is_handshake(request: Request) -> bool:
     """Whether the request asks for a WebSocket; a server may ignore every other upgrade (RFC 9110, 7.8)."""
     return request.method == "GET" and "websocket" in _upgrades(request)
+
+
+def _versions(request: Request) -> list[str]:
+    return request.headers.get_all("Sec-WebSocket-Version")
 
 
 def _upgrades(request: Request) -> list[str]:

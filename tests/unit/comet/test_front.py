@@ -149,6 +149,7 @@ async def test_another_method_is_told_which_are_allowed(begin: str, more: str) -
         (f"GET / HTTP/1.0\r\n{UPGRADE}{KEY}\r\n", 505, "unsupported HTTP version: HTTP/1.0"),
         (f"GET / HTTP/1.1\r\n{CLOSE}{KEY}\r\n", 426, "invalid Connection header"),
         (f"GET / HTTP/1.1\r\n{UPGRADE}\r\n", 400, "missing Sec-WebSocket-Key header"),
+        (f"GET / HTTP/1.1\r\n{UPGRADE}{KEY.replace('13', '8')}\r\n", 426, "invalid Sec-WebSocket-Version header"),
     ],
 )  # fmt: skip
 async def test_a_request_that_is_no_good_is_answered_logged_and_counted(
@@ -164,6 +165,12 @@ async def test_a_request_that_is_no_good_is_answered_logged_and_counted(
     assert reason in body.decode()
     assert "secret" not in line["reason"] + body.decode()
     assert metrics.REFUSED_REQUESTS[status]._value.get() == before + 1  # noqa: SLF001
+
+
+async def test_a_handshake_of_another_version_is_told_the_right_one() -> None:
+    """RFC 6455, 4.4."""
+    status, headers, _ = await ask(f"GET / HTTP/1.1\r\n{UPGRADE}{KEY.replace('13', '8')}\r\n")
+    assert (status, headers["Sec-WebSocket-Version"]) == (426, "13")
 
 
 async def test_what_is_logged_of_a_request_is_short_and_escaped(lines: list[dict[str, Any]]) -> None:
