@@ -187,6 +187,28 @@ async def test_a_room_opens_at_the_first_unread_message(
         await expect(line).to_have_count(0)
 
 
+async def test_a_room_opened_after_an_empty_one_is_not_read_to_its_end(
+    comet: CometProgram, open_window: OpenWindow
+) -> None:
+    """The view of the empty room goes before the place of the line is measured."""
+    async with ChatClient(comet.url, name="Carol", rooms=["full"]) as carol:
+        await asyncio.gather(*(carol.send("full", f"old {i}") for i in range(25)))
+        alice = await open_window(comet, "Alice", "full")
+        await expect(alice.message("old 24")).to_be_in_viewport()
+        await alice.join("bare")
+        await expect(alice.page.get_by_text("Welcome to #bare")).to_be_visible()
+        await asyncio.gather(*(carol.send("full", f"new {i}") for i in range(30)))
+        await expect(alice.room("full")).to_contain_text("30 unread")
+        await alice.room("full").click()
+        await expect(alice.message("new 0")).to_be_in_viewport()
+        await expect(alice.page.get_by_role("button", name="Latest")).to_be_visible()
+        await alice.page.evaluate(
+            "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+        )
+        await expect(alice.message("new 29")).not_to_be_in_viewport()
+        await expect(alice.page).to_have_title("(30) #full · ChatRoom")
+
+
 @pytest.fixture(scope="module")
 def guarded(make_comet: CometMaker, comet: CometProgram) -> CometProgram:
     """A node that lets in nobody without a token."""
