@@ -222,7 +222,11 @@ function listen(client) {
     const key = room.add(message, own);
     if (key === null) return;
     if (room === open) messages.came();
-    if (own || message.recent) return;
+    if (message.recent) return;
+    if (own) {
+      if (room === open) soon(); // it counts as read
+      return;
+    }
     if (room === open) by("news").textContent = `${message.user.username}: ${message.content}`.slice(0, NEWS_CHARS);
     if (room === open && !document.hidden && messages.atEnd) return;
     if (room.unread === 0 && (room !== open || document.hidden)) room.newKey = key;
