@@ -13,7 +13,9 @@ import { by } from "./dom.js";
 import { Messages } from "./messages.js";
 import { Room, clipUser } from "./room.js";
 import { drawMe, drawPeople, drawRooms, drawer, setUpDrawers } from "./sides.js";
-import { canChange, changeName, guestsAllowed, onRenamed, remember, remembered, setUpTheme, token, whoAmI } from "./visitor.js";
+import {
+  accepted, askName, canChange, changeName, guestsAllowed, onRenamed, remember, remembered, setUpTheme, token, whoAmI,
+} from "./visitor.js";
 
 // Comet writes its own default rooms into the page, by commas.
 const DEFAULT_ROOMS = (document.querySelector("meta[name=default-rooms]")?.content ?? "").split(",").filter(Boolean);
@@ -35,6 +37,7 @@ const known = new Set(); // ids of rooms that were live before
 /** @type {Room | null} */
 let open = null;
 let node = "";
+let acceptedName = ""; // the last one with which the server let the user in
 
 const me = () => chat.me?.id ?? who.uid ?? "";
 const messages = new Messages({ me, older, seen, retry, discard });
@@ -219,7 +222,11 @@ function listen(client) {
     const key = room.add(message, own);
     if (key === null) return;
     if (room === open) messages.came();
-    if (own || message.recent) return;
+    if (message.recent) return;
+    if (own) {
+      if (room === open) soon(); // it counts as read
+      return;
+    }
     if (room === open) by("news").textContent = `${message.user.username}: ${message.content}`.slice(0, NEWS_CHARS);
     if (room === open && !document.hidden && messages.atEnd) return;
     if (room.unread === 0 && (room !== open || document.hidden)) room.newKey = key;
@@ -268,6 +275,8 @@ function listen(client) {
   on("connecting", () => connection.connecting());
   on("connected", (event) => {
     node = event.node;
+    acceptedName = who.name ?? "";
+    accepted(acceptedName);
     drawMe(event.user, canChange);
     showState();
   });
@@ -275,6 +284,7 @@ function listen(client) {
   on("closed", ({ code, reason }) => {
     if (code === REFUSED && !guestsAllowed && !chat.me) connection.refused(token !== undefined, reason);
     else connection.ended(code, reason);
+    if (code === REFUSED && canChange && reason.startsWith("name ")) nameRefused(`This name was not accepted: ${reason}`);
   });
 }
 
@@ -293,6 +303,23 @@ function rename(name) {
   chat = new ChatClient(server.href, who);
   before.close();
   start(positions);
+}
+
+/** Go on with the name before, if there is one, and ask for another. @param {string} fault */
+async function nameRefused(fault) {
+  if (!acceptedName || acceptedName === who.name) {
+    rename(await askName(fault));
+    return;
+  }
+  rename(acceptedName);
+  await change(fault);
+}
+
+/** Let the user choose another name. @param {string} [fault]  of a name that was refused */
+async function change(fault) {
+  const chosen = await changeName(who.name ?? "", fault);
+  if (chosen?.isNew) location.reload(); // whose rooms these were is not the new user's business
+  else if (chosen) rename(chosen.name);
 }
 
 /** @param {Map<string, import("./client.js").Position>} [positions] */
@@ -327,11 +354,7 @@ by("join").addEventListener("submit", (event) => {
   join(id);
 });
 by("leave").addEventListener("click", () => open && leave(open));
-by("me").addEventListener("click", async () => {
-  const change = await changeName();
-  if (change?.isNew) location.reload(); // whose rooms these were is not the new user's business
-  else if (change) rename(change.name);
-});
+by("me").addEventListener("click", () => change());
 onRenamed(rename);
 addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

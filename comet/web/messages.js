@@ -78,11 +78,11 @@ export class Messages {
     const place = this.#atEnd ? null : this.#place();
     const rows = room ? rowsOf(room, this.page.me()) : [];
     this.#reconcile(rows);
+    this.#drawAround(room, rows.length === 0); // before anything is measured: it changes the height above the messages
     if (this.#atLine && room) this.#toLine(room);
     else if (this.#atEnd) this.toEnd();
     else if (place) this.#scroll.scrollTop += (this.#drawn.get(place.key)?.node.offsetTop ?? place.top) - place.top;
     this.#top = this.#scroll.scrollTop;
-    this.#drawAround(room, rows.length === 0);
     this.#wantOlder();
   }
 

@@ -59,10 +59,16 @@ export class Room {
     this.markNew();
   }
 
-  /** Take where the reader was when the page was last open. @param {unknown} read @param {import("./client.js").Position} end */
+  /**
+   * Take where the reader was when the page was last open. One's own messages that are here are not unread.
+   * @param {unknown} read @param {import("./client.js").Position} end
+   */
   resume(read, end) {
-    this.unread = unreadSince(read, end);
-    this.readSeq = this.unread > 0 ? end.seq - this.unread : null;
+    const since = unreadSince(read, end);
+    const readSeq = end.seq - since;
+    const own = this.entries.filter((one) => one.kind === "message" && one.own && isBetween(one.message, readSeq, end));
+    this.unread = since - own.length;
+    this.readSeq = this.unread > 0 ? readSeq : null;
     this.markNew();
   }
 
@@ -160,6 +166,9 @@ export class Room {
 
 /** @param {{ epoch: number, seq: number }} position */
 const keyOf = ({ epoch, seq }) => `${epoch}-${seq}`;
+
+/** @param {Message} message @param {number} after @param {import("./client.js").Position} end */
+const isBetween = ({ epoch, seq }, after, end) => epoch === end.epoch && seq > after && seq <= end.seq;
 
 /** @param {number} at ms @returns {number} a time that a Date can hold; now, if there is none */
 const timeOf = (at) => (at > 0 && at <= LAST_TIME ? at : Date.now());

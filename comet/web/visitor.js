@@ -1,6 +1,7 @@
 /**
  * Who looks at the page, and what it remembers for them. A browser's tabs are one guest, until one of them becomes a new
  * user: a tab keeps its user, and a new tab takes the browser's latest. `?uid=`, `?name=` and `?token=` in the address win.
+ * A name is kept once the server has accepted it.
  */
 
 import { randomHex } from "./client/refs.js";
@@ -25,13 +26,29 @@ export const guestsAllowed = document.querySelector("meta[name=guests]")?.conten
 /** Whether one's name is one's own choice here. */
 export const canChange = guestsAllowed && !token && !address.has("name");
 
+let uid = ""; // of the user that this page connects as
+
 /** @returns {Promise<{ token?: string, uid?: string, name?: string }>} who to connect as, asking for the name if need be */
 export async function whoAmI() {
   if (token) return { token };
   if (!guestsAllowed) return {}; // a proxy in front of Comet may know the user
-  const { uid, name: chosen } = me() ?? keep({ uid: newUid() }); // at once, for tabs that open meanwhile
-  const name = address.get("name") ?? chosen ?? (await askName("Welcome to ChatRoom", "Start chatting"));
-  return { uid: address.get("uid") ?? uid, name };
+  const user = next() ?? me() ?? keep({ uid: newUid() }); // at once, for tabs that open meanwhile
+  uid = user.uid;
+  return { uid: address.get("uid") ?? uid, name: address.get("name") ?? user.name ?? (await askName()) };
+}
+
+/** The new user of this tab whom the server has not accepted yet. @returns {Me | null} */
+function next() {
+  const user = tab.read().next;
+  return typeof user?.uid === "string" && typeof user.name === "string" ? user : null;
+}
+
+/** Keep the name that the server accepted. @param {string} name */
+export function accepted(name) {
+  if (!canChange) return;
+  tab.write({ next: null });
+  const before = me();
+  if (before?.uid !== uid || before.name !== name) keep({ uid, name });
 }
 
 /** The user of this tab, or of the browser's latest. @returns {Me | null} */
@@ -50,23 +67,22 @@ function keep({ uid, name }, ...stores) {
 
 const newUid = () => `guest-${randomHex(12)}`;
 
-/** Ask for the first name. Also without an answer there is one. @param {string} title @param {string} action */
-async function askName(title, action) {
-  const name = await ask(title, action, `${pick(FIRST)} ${pick(SECOND)}`);
-  keep({ .../** @type {Me} */ (me()), name: name.text });
-  return name.text;
+/** Ask for the first name. Also without an answer there is one. @param {string} [fault]  of the name before */
+export async function askName(fault) {
+  tab.write({ next: null });
+  return (await ask("Welcome to ChatRoom", "Start chatting", `${pick(FIRST)} ${pick(SECOND)}`, { fault })).text;
 }
 
 /**
- * Let the user choose another name, or be a new user. @returns {Promise<{ name: string, isNew: boolean } | null>} null:
- * nothing is changed
+ * Let the user choose another name, or be a new user after a reload. @param {string} before
+ * @param {string} [fault]  of a name that was refused
+ * @returns {Promise<{ name: string, isNew: boolean } | null>} null: nothing is changed
  */
-export async function changeName() {
-  const before = me()?.name ?? "";
-  const { choice, text: name } = await ask("Change your name", "Save", before, true);
+export async function changeName(before, fault) {
+  const { choice, text: name } = await ask("Change your name", "Save", before, { isChange: true, fault });
   const isNew = choice === "new";
   if (choice === "" || (name === before && !isNew)) return null;
-  keep({ uid: isNew ? newUid() : /** @type {Me} */ (me()).uid, name });
+  if (isNew) tab.write({ next: { uid: newUid(), name } });
   return { name, isNew };
 }
 
@@ -81,11 +97,15 @@ export function onRenamed(renamed) {
 }
 
 /**
- * @param {string} title @param {string} action @param {string} name  stands there already @param {boolean} [isChange]
+ * Ask in the dialog. While it is open, only show the fault: the answer goes to the first call.
+ * @param {string} title @param {string} action @param {string} name  stands there already
+ * @param {{ isChange?: boolean, fault?: string | undefined }} how
  * @returns {Promise<{ choice: string, text: string }>} `choice` is a button's value, empty without one: Escape, Cancel
  */
-function ask(title, action, name, isChange = false) {
+function ask(title, action, name, { isChange = false, fault = "" }) {
   const dialog = by("welcome");
+  by("name-fault").textContent = fault;
+  if (dialog.open) return new Promise(() => {});
   const input = by("name");
   by("welcome-title").textContent = title;
   by("save").textContent = action;

@@ -28,6 +28,10 @@ delete crypto.randomUUID;
 delete window.Notification;
 delete Navigator.prototype.clipboard;
 """
+OLD_NAME: Final = """(name) => {
+    const kept = JSON.parse(sessionStorage.chatroom);
+    sessionStorage.chatroom = JSON.stringify({ ...kept, me: { ...kept.me, name } });
+}"""
 
 
 @asynccontextmanager
@@ -138,6 +142,65 @@ async def test_a_new_name_costs_nothing(comet: CometProgram, chromium: Browser) 
         await expect(first.message("me too").get_by_role("img", name="Sent")).to_be_visible()
 
 
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+async def test_a_refused_first_name_is_asked_for_again(comet: CometProgram, chromium: Browser, screen: str) -> None:
+    """The dialog tells why. A refused name is not kept, and one that was kept before opens the dialog, too."""
+    how = PHONE if screen == "phone" else {}
+    async with browser_of_its_own(chromium, **how) as tabs:
+        window = await tabs.open(url_of(comet, "asked-again"))
+        fault = window.page.get_by_role("dialog").get_by_role("alert")
+        await choose_name(window, "x\u200by", "Start chatting")
+        await expect(fault).to_contain_text("name holds U+200B")
+        assert await window.barriers() == []
+        assert await window.page.evaluate(LAYOUT) == []
+        await window.page.reload()
+        await choose_name(window, "Ann", "Start chatting")
+        await window.connected()
+        await expect(window.room("asked-again")).to_have_count(1)
+        await window.page.evaluate(OLD_NAME, "a\u202eb")
+        await window.page.reload()
+        await expect(fault).to_contain_text("name holds U+202E")
+        await choose_name(window, "Ben", "Start chatting")
+        await window.connected()
+        await window.page.reload()
+        await window.connected()
+        await expect(window.page.locator("#me")).to_contain_text("Ben")
+
+
+async def test_a_refused_new_name_changes_nothing(comet: CometProgram, chromium: Browser) -> None:
+    """The session goes on with the name before. The draft and the rooms stay, and the dialog asks again."""
+    async with browser_of_its_own(chromium) as tabs:
+        first = await tabs.open(url_of(comet, "renamed"))
+        await choose_name(first, "Ann", "Start chatting")
+        await first.connected()
+        await first.join("renamed-attic")
+        text = first.page.get_by_role("textbox", name="Message #renamed-attic")
+        await text.fill("half a thought")
+        fault = first.page.get_by_role("dialog").get_by_role("alert")
+        for button, character in (("Save", "\u202e"), ("Save", "\u200b")):
+            if not await fault.is_visible():
+                await first.page.get_by_role("button", name="Change your name").click()
+            await choose_name(first, f"a{character}b", button)
+            await expect(fault).to_contain_text(f"name holds U+{ord(character):04X}")
+        await first.connected()
+        await expect(first.page.locator("#me")).to_contain_text("Ann")
+        await expect(first.page.get_by_role("textbox", name="Your name")).to_have_value("Ann")
+        await first.page.get_by_role("button", name="Cancel").click()
+        await expect(text).to_have_value("half a thought")
+        await text.press("Enter")
+        await expect(first.message("half a thought").get_by_role("img", name="Sent")).to_be_visible()
+        second = await (await tabs.open(url_of(comet, "renamed"))).connected()
+        await expect(second.page.locator("#me")).to_contain_text("Ann")
+        await first.page.get_by_role("button", name="Change your name").click()
+        await expect(fault).to_have_count(0)
+        await choose_name(first, "b\u200bb", "Continue as a new user")
+        await expect(fault).to_contain_text("name holds U+200B")
+        await first.page.reload()
+        await first.connected()
+        await expect(first.page.locator("#me")).to_contain_text("Ann")
+        await expect(first.room("renamed-attic")).to_have_count(1)
+
+
 async def test_a_browser_that_forbids_storage_chats(comet: CometProgram, chromium: Browser) -> None:
     """The page works for the life of the tab: name, rooms, theme, another name."""
     async with browser_of_its_own(chromium, BLOCKED) as tabs:
@@ -185,6 +248,28 @@ async def test_a_room_opens_at_the_first_unread_message(
         await alice.page.reload()
         await expect(alice.message(f"new {unread - 1}")).to_be_in_viewport()
         await expect(line).to_have_count(0)
+
+
+async def test_a_room_opened_after_an_empty_one_is_not_read_to_its_end(
+    comet: CometProgram, open_window: OpenWindow
+) -> None:
+    """The view of the empty room goes before the place of the line is measured."""
+    async with ChatClient(comet.url, name="Carol", rooms=["full"]) as carol:
+        await asyncio.gather(*(carol.send("full", f"old {i}") for i in range(25)))
+        alice = await open_window(comet, "Alice", "full")
+        await expect(alice.message("old 24")).to_be_in_viewport()
+        await alice.join("bare")
+        await expect(alice.page.get_by_text("Welcome to #bare")).to_be_visible()
+        await asyncio.gather(*(carol.send("full", f"new {i}") for i in range(30)))
+        await expect(alice.room("full")).to_contain_text("30 unread")
+        await alice.room("full").click()
+        await expect(alice.message("new 0")).to_be_in_viewport()
+        await expect(alice.page.get_by_role("button", name="Latest")).to_be_visible()
+        await alice.page.evaluate(
+            "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+        )
+        await expect(alice.message("new 29")).not_to_be_in_viewport()
+        await expect(alice.page).to_have_title("(30) #full · ChatRoom")
 
 
 @pytest.fixture(scope="module")

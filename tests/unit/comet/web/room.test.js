@@ -95,6 +95,16 @@ test("after a reload the mark stands before the first unread message of another,
   assert.equal(room.newKey, null);
 });
 
+test("after a reload one's own messages that are here are not unread", () => {
+  const room = new Room("r");
+  for (let seq = 6; seq <= 10; seq++) room.add(message(seq, `m${seq}`, seq === 8 ? "bob" : "me"), seq !== 8);
+  room.add({ ...message(9, "before Redis began anew", "me"), epoch: 0 }, true);
+  room.resume({ epoch: 1, seq: 7 }, { epoch: 1, seq: 10 });
+  assert.deepEqual([room.unread, room.newKey], [1, "1-8"]);
+  room.resume({ epoch: 1, seq: 8 }, { epoch: 1, seq: 10 });
+  assert.deepEqual([room.unread, room.readSeq], [0, null]);
+});
+
 for (const [read, unread] of [
   [undefined, 0], [null, 0], ["text", 0], [{ seq: "7" }, 0], [{ seq: NaN }, 0], [() => {}, 0],
   [{ epoch: 1, seq: 10 }, 0], [{ epoch: 1, seq: 7 }, 3], [{ epoch: 0, seq: 50 }, 10], [{ epoch: 1, seq: 50 }, 0],
