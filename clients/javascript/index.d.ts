@@ -85,6 +85,7 @@ export interface Events {
 
 /** The part of a WebSocket that the client uses. */
 export interface Socket {
+  onopen?: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;

@@ -100,15 +100,22 @@ export class Connection {
     const url = this.#urls[this.#turn++ % this.#urls.length];
     const socket = new this.#options.WebSocket(url);
     let status = 0;
-    this.#socket = socket;
-    this.#opening = setTimeout(() => this.lose(ABNORMAL, "no hello in time"), this.#options.openTimeoutMs);
-    socket.onmessage = ({ data: text }) => this.#socket === socket && this.#received(text);
-    socket.onerror = (event) => { status = statusOf(event); }; // a `close` follows
-    socket.onclose = ({ code, reason }) => {
+    let opened = false;
+    const ended = (/** @type {number} */ code, /** @type {string} */ reason) => {
       if (this.#socket !== socket) return;
       if (status) this.#refused(url, status);
       else this.lose(code, reason);
     };
+    this.#socket = socket;
+    this.#opening = setTimeout(() => this.lose(ABNORMAL, "no hello in time"), this.#options.openTimeoutMs);
+    socket.onmessage = ({ data: text }) => this.#socket === socket && this.#received(text);
+    socket.onopen = () => { opened = true; };
+    socket.onerror = (event) => {
+      status = statusOf(event);
+      // After a failed attempt the class of Node 20 and 22 fires no `close`. An open connection's `close` tells its code.
+      if (!opened) setTimeout(ended, 0, ABNORMAL, "");
+    };
+    socket.onclose = ({ code, reason }) => ended(code, reason);
   }
 
   /** Handle a refused handshake. @param {string} url @param {number} status */

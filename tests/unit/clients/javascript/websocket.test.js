@@ -1,5 +1,6 @@
 // The WebSocket class that the JavaScript client takes.
 import assert from "node:assert/strict";
+import { createServer } from "node:net";
 import { afterEach, test } from "node:test";
 import { ChatClient } from "../../../../clients/javascript/index.js";
 
@@ -44,6 +45,26 @@ function refusing(...statuses) {
     send() {}
     close() {}
   };
+}
+
+/** A class as Node's own in versions 20 and 22: a failed attempt fires `error` and no `close`. */
+class Unreachable {
+  constructor() {
+    queueMicrotask(() => this.onerror({ type: "error", message: "Received network error or non-101 status code." }));
+  }
+  close() {}
+}
+
+/** A class whose open connection fires an `error` some time before its `close`, as the package ws. */
+class Broken {
+  constructor() {
+    queueMicrotask(() => {
+      this.onopen({ type: "open" });
+      this.onerror({ type: "error", message: "Max payload size exceeded" });
+      setTimeout(() => this.onclose({ type: "close", code: 1009, reason: "too big" }), 20);
+    });
+  }
+  close() {}
 }
 
 const QUICK = { uid: "a", reconnectFirstMs: 1, reconnectCapMs: 2 };
@@ -104,4 +125,34 @@ test("a handshake that is refused after the first hello, with any status, is tri
   await again;
   assert.deepEqual(reasons.slice(1), ["404", "403", "431", "401"]);
   chat.close();
+});
+
+test("a failed attempt without a `close` is tried again after the backoff's wait", async () => {
+  const chat = new ChatClient(URL, { ...QUICK, WebSocket: Unreachable });
+  const failures = [];
+  const third = new Promise((resolve) =>
+    chat.on("reconnecting", ({ code, reason }) => failures.push([code, reason]) === 3 && resolve()));
+  const connecting = chat.connect();
+  await third;
+  chat.close();
+  await assert.rejects(connecting, { name: "Disconnected" });
+  assert.deepEqual(failures, [[1006, ""], [1006, ""], [1006, ""]]);
+});
+
+test("an open connection's error waits for the `close`, which tells the code", async () => {
+  const chat = new ChatClient(URL, { ...QUICK, WebSocket: Broken });
+  await assert.rejects(chat.connect(), { name: "Disconnected", code: 1009, reason: "too big" });
+});
+
+test("Node's own class reports an unreachable port at once", { skip: global === undefined }, async () => {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  const chat = new ChatClient(`ws://127.0.0.1:${port}/`, QUICK);
+  const failed = new Promise((resolve) => chat.on("reconnecting", resolve));
+  const connecting = chat.connect();
+  assert.equal((await failed).reason, "");
+  chat.close();
+  await assert.rejects(connecting, { name: "Disconnected" });
 });
