@@ -72,7 +72,7 @@ async def test_a_request_that_is_no_http_is_one_warning_and_quoted_nowhere(  # n
 async def test_a_body_that_nobody_reads_is_refused_in_the_log_alone(
     port: int, lines: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """aiohttp finds its fault after the answer."""
+    """The library finds its fault after the answer."""
     answer = await exchange(port, GET + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nHUSH")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert [(line["reason"], line["peer"]) for line in lines] == [(http_faults.BODY_REASON, "127.0.0.1")]
