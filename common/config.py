@@ -85,6 +85,8 @@ class SharedSettings(BaseModel):
     @field_validator("kafka_brokers")
     @classmethod
     def _check_brokers(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError(f"each broker must be {ADDRESS_FORM}, without a user or a password")
         for broker in value.split(","):
             if not _BROKER.fullmatch(broker.strip()):
                 raise ValueError(f"{broker.strip()!r} is not {ADDRESS_FORM}")
@@ -195,7 +197,8 @@ def _faults(cls: type[SharedSettings], error: ValidationError, origins: Mapping[
             lines.append(f"{cls.service}: bad settings: {text}")
             continue
         field = str(fault["loc"][0])
-        got = "" if field in cls.secrets() else f", got {fault['input']!r}"
+        # A value with an @ may hold a password, too.
+        got = "" if field in cls.secrets() or "@" in str(fault["input"]) else f", got {fault['input']!r}"
         lines.append(f"{cls.service}: bad setting {origins.get(field, cls.env_name(field))}: {text}{got}")
     return lines
 

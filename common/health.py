@@ -5,14 +5,16 @@ outside keeps one reason here, and takes it back when the thing works again. War
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import prometheus_client
 from aiohttp import web
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from common import lifecycle
+from common import http_faults, lifecycle
 
 SHUTDOWN_S = 2.0
 PATHS = ("/healthz", "/readyz", "/metrics")
@@ -74,18 +76,27 @@ async def serve(
 
     On the way out nothing new is accepted, and requests in work have `shutdown_s` seconds to be answered.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s, handle_signals=False)
+    runner = web.AppRunner(app, shutdown_timeout=shutdown_s, handle_signals=False)
     sock = lifecycle.listen(host, port, setting)
     try:
         await runner.setup()
-        await web.SockSite(runner, sock, backlog=lifecycle.BACKLOG).start()
-        yield
+        listener = await _listen(runner, sock)
+        try:
+            yield
+        finally:
+            listener.close()
     finally:
         try:
             async with asyncio.timeout(shutdown_s + SHUTDOWN_S):
                 await runner.cleanup()
         finally:
             sock.close()  # not before: asyncio's own loop looks for the socket when it stops to listen
+
+
+async def _listen(runner: web.AppRunner, sock: socket.socket) -> asyncio.Server:
+    """Accept connections. aiohttp's own sites have no place for a class of connections."""
+    loop, server = asyncio.get_running_loop(), cast("web.Server", runner.server)  # it has one since its setup
+    return await loop.create_server(lambda: http_faults.Connection(server, loop), sock=sock, backlog=lifecycle.BACKLOG)
 
 
 @asynccontextmanager

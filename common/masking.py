@@ -1,6 +1,6 @@
 """Masking: what is secret in a URL is never shown, in no log line, error, report or repr.
 
-A URL holds a secret before its `@` and in parameters such as `password=`. `mask` covers every URL in a text.
+A URL may hold a secret before its `@` and in every parameter of its query. `mask` covers every URL in a text.
 """
 
 import re
@@ -11,7 +11,7 @@ from pydantic import Secret
 MASKED: Final = "***"
 # Up to the last @ of the word: a password that was not percent-encoded may hold one itself.
 _CREDENTIALS: Final = re.compile(r"(?<=://)\S*(?=@)")
-_PARAMETER: Final = re.compile(r"(?i)(?<=[?&])(password|token)=[^&#\s]*")
+_PARAMETER: Final = re.compile(r"(?<=[?&])([^=?&#\s]+)=[^&#\s]*")
 
 
 def mask(text: str) -> str:

@@ -28,6 +28,7 @@ log = logs.get()
 RedisClient: TypeAlias = Redis  # for modules that pass a client on without knowing redis
 
 TIMEOUT_S: Final = 2.0
+BAD_PARAMETER: Final = "a parameter behind the ? of the URL is unknown, or its value is illegal: remove it"
 READ_BYTES: Final = 65_536
 DRAINED_BYTES: Final = 65_536  # unsent; less is not waited for
 # In one pool; who comes when all are busy waits for one, at most as long as for an answer.
@@ -56,9 +57,12 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 1) -> Redi
             retry=Retry(NoBackoff(), retries),
             health_check_interval=0,
         )
+        pool.connection_class = type("RedisConnection", (RedisConnection, pool.connection_class), {})
+        pool.connection_class(**pool.connection_kwargs)  # redis-py looks at the URL's parameters only here
     except ValueError:  # whose text may show a part of the password
         raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {REDIS_URL_FORM}") from None
-    pool.connection_class = type("RedisConnection", (RedisConnection, pool.connection_class), {})
+    except (TypeError, AttributeError, RedisError):  # likewise
+        raise SettingError(f"bad setting redis_url (CHAT_REDIS_URL): {BAD_PARAMETER}") from None
     return Redis.from_pool(pool)
 
 

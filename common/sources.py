@@ -18,7 +18,8 @@ FILE: Final = "_file"
 SECRET_BYTES: Final = 65_536  # of a secret's file
 QUOTES: Final = "\"'`\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb\u2039\u203a"  # also typographic ones
 _EDGES: Final = re.compile(r"\A[\s\ufeff]+|[\s\ufeff]+\Z")
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_FORM: Final = "expected key=value, the key in lower case"
 # Kubernetes puts these into every container for a service named, say, `comet`; they are nobody's mistake.
 _KUBERNETES: Final = re.compile(r"(COMET|LOGIC|JOB)_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
@@ -50,11 +51,13 @@ def from_file(service: str, fields: Mapping[str, str], others: tuple[str, ...], 
         key, equals, value = (part.strip() for part in text.partition("="))
         where = f"{path}, line {number}"
         if not equals or not _NAME.fullmatch(key):  # maybe a secret's second line, which must not be shown
-            raise SettingError(f"{service}: {where}: expected key=value")
+            raise SettingError(f"{service}: {where}: {_FORM}")
         if key in fields:
             found[fields[key]] = (value, f"{key} in {where}")
         elif key.startswith(others) or (service != "comet" and not key.startswith((f"{service}_", "chat_"))):
             continue  # another service's; it checks it
+        elif not value:  # likewise
+            raise SettingError(f"{service}: {where}: {_FORM}")
         else:
             raise SettingError(f"{service}: unknown setting {key} in {where}")
     return found
@@ -70,7 +73,12 @@ def _lines(service: str, path: Path) -> list[str]:
 def settle(source: Source, secrets: Iterable[str]) -> tuple[Source, dict[str, str]]:
     """Return what a source says, its secrets read from their files, and what is wrong with it by field."""
     values = {field: (stripped(value), origin) for field, (value, origin) in source.items()}
-    faults = {field: f"{origin}: {QUOTED}" for field, (value, origin) in values.items() if is_quoted(value)}
+    secrets = frozenset(secrets)
+    faults = {
+        field: f"{origin}: {QUOTED}"
+        for field, (value, origin) in values.items()
+        if is_quoted(value, secret=field in secrets)
+    }
     for field in secrets:
         if (named := values.pop(field + FILE, None)) is None or field + FILE in faults:
             continue
@@ -87,9 +95,14 @@ def settle(source: Source, secrets: Iterable[str]) -> tuple[Source, dict[str, st
 QUOTED: Final = "the value is in quotes, which would be part of it: remove them"
 
 
-def is_quoted(value: str) -> bool:
-    """Whether quotes stand around a value, or around one of several with commas."""
-    return any(one and one[0] in QUOTES and one[-1] in QUOTES for one in (value, *map(stripped, value.split(","))))
+def is_quoted(value: str, *, secret: bool) -> bool:
+    """Whether a quote stands at an edge of a value, or of one of several with commas.
+
+    A password may begin or end with a quote: a secret is quoted only where quotes stand at both edges.
+    """
+    edges = all if secret else any
+    parts = (value, *map(stripped, value.split(",")))
+    return any(edges((one[0] in QUOTES, one[-1] in QUOTES)) for one in parts if one)
 
 
 def secret_of(path: str) -> str:
@@ -105,6 +118,6 @@ def secret_of(path: str) -> str:
         raise ValueError(f"can't read the file {path}: {why}") from None
     if len(data) > SECRET_BYTES:
         raise ValueError(f"the file {path} is larger than {SECRET_BYTES} bytes")
-    if is_quoted(value):
+    if is_quoted(value, secret=True):
         raise ValueError(f"the file {path}: {QUOTED}")
     return value

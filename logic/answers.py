@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import BaseModel, ValidationError
 
-from common import health, logs
+from common import health, http_faults, logs
 from common.characters import escaped
 from common.errors import BadRequest, ChatError, Internal, Overloaded, TooLarge
 from logic import replies
@@ -96,6 +96,8 @@ async def _answered(request: web.Request, operation: Handler) -> web.StreamRespo
         return refusal(e)
     except ValidationError as e:
         return refusal(fault_of(e))
+    except web.RequestPayloadError:  # whose text quotes the body
+        return refusal(BadRequest(http_faults.BODY_REASON))
     except web.HTTPException as e:
         return _http_fault(request, e)
     except Exception:

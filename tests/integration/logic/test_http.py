@@ -4,11 +4,13 @@ import re
 from typing import Any
 
 import orjson
+import pytest
 
 from common.errors import BadRequest, Internal, Overloaded, TooLarge, Unavailable
 from logic.replies import Error
 from logic.routes import ROUTES
 from tests.support.logic_node import Answer, Logic, comet_send
+from tests.support.raw_http import exchange
 
 
 async def test_an_unknown_route_is_404_and_a_wrong_method_405_in_json(logic: Logic) -> None:
@@ -47,6 +49,26 @@ async def test_bodies_need_no_content_type_and_may_be_compressed(logic: Logic) -
         assert (await logic.post("/logic/send", comet_send("room", 1), headers=headers)).status == 200
     async with logic.session.post("/logic/send", json=comet_send("room", 1), compress="gzip") as answer:
         assert answer.status == 200
+
+
+async def test_a_request_that_is_no_http_is_refused_in_json_and_quoted_nowhere(
+    logic: Logic, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A header or a body may hold a token."""
+    post = b"POST /logic/send HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    for request, status in (
+        (b"GET /readyz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % (b"HUSH" * 2250), 431),
+        (post + b"Transfer-Encoding: chunked\r\n\r\nHUSH\r\n", 400),
+        (post + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nHUSH", 400),
+    ):
+        head, body = (await exchange(logic.settings.http_bind_port, request)).split(b"\r\n\r\n", 1)
+        assert head.split()[1] == str(status).encode()
+        assert b"application/json" in head
+        assert Error.model_validate_json(body).code == "bad_request"
+        assert b"HUSH" not in body
+    printed = capsys.readouterr()
+    assert "HUSH" not in printed.out + printed.err + caplog.text
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 async def test_the_document_describes_every_route_and_nothing_else(logic: Logic) -> None:

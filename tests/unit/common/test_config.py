@@ -231,6 +231,7 @@ def test_settings_in_force_are_printed_as_json(capsys: pytest.CaptureFixture[str
         ("CHAT_REDIS_URL", "redis://me:hush@h:1/0", "redis://***@h:1/0"),
         ("CHAT_REDIS_URL", "redis://h:1/0?password=hush", "redis://h:1/0?password=***"),
         ("COMET_FORWARD_URL", "http://me:hush@h:1", "http://***@h:1"),
+        ("COMET_FORWARD_URL", "http://h:1/?api_key=hush", "http://h:1/?api_key=***"),
     ],
 )
 def test_secrets_are_not_printed(capsys: pytest.CaptureFixture[str], name: str, value: str, shown: str) -> None:
@@ -258,6 +259,9 @@ def test_secrets_are_not_printed(capsys: pytest.CaptureFixture[str], name: str, 
         ((), {"CHAT_REDIS_URL": "redis://"}),
         ((), {"CHAT_REDIS_URL_FILE": "redis://:hush@h:1/0"}),
         ((), {"CHAT_KAFKA_BROKERS": "redis://:hush@h:1/0"}),
+        ((), {"CHAT_KAFKA_BROKERS": "me:hush@h:1"}),
+        ((), {"CHAT_KAFKA_BROKERS": "h:1,hush@h:1"}),
+        ((), {"COMET_ADVERTISE_ADDRESS": "me:hush@h:1"}),
         ((), {"COMET_FORWARD_URL": "ftp://:hush@h:1"}),
         ((), {"COMET_AUTH_KEY": "'hush'"}),
         (("--auth-kye", "hush"), {}),
@@ -275,10 +279,10 @@ def test_faults_show_no_secret(
 
 def test_a_fault_of_the_file_shows_no_line_of_a_secret(capsys: pytest.CaptureFixture[str], conf: Path) -> None:
     """A key in PEM has several; the second may end in equals signs."""
-    for line in ("hush", "hush+/hush==", "=hush"):
+    for line in ("hush", "hush+/hush==", "=hush", "MIIBhush=", "MIIBhush=hush", "hush="):
         conf.write_text(f"auth_key=-----BEGIN PUBLIC KEY-----\n{line}\n")
         [fault] = faults(capsys, "--config", str(conf))
-        assert fault == f"comet: {conf}, line 2: expected key=value"
+        assert fault == f"comet: {conf}, line 2: expected key=value, the key in lower case"
 
 
 @pytest.mark.parametrize(

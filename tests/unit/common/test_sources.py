@@ -73,14 +73,14 @@ def test_quotes_around_a_value_are_a_fault(read: Load, value: str) -> None:
 
 @pytest.mark.parametrize("value", ["a'b", "'a", 'a"', "it's, it's"])
 def test_a_quote_within_a_value_is_kept(read: Load, value: str) -> None:
-    """Only those that stand around a value, at both of its ends, are a mistake."""
+    """A secret may begin or end with one. Only those at both of its ends are a mistake."""
     found = read("auth_key", value).auth_key
     assert found is not None
     assert found.get_secret_value() == value
 
 
-@pytest.mark.parametrize("value", ['"a,b"', 'a,"b"', "a, 'b' ,c", '""'])
-def test_quotes_in_a_list_are_a_fault_too(value: str) -> None:
+@pytest.mark.parametrize("value", ['"a,b"', 'a,"b"', "a, 'b' ,c", '""', '"room_001', "room_001'", 'a,"b', "a\u201d,b"])
+def test_a_quote_at_an_edge_of_a_name_is_a_fault(value: str) -> None:
     """A room would have them in its name."""
     with pytest.raises(SettingError, match=f"COMET_DEFAULT_ROOMS: {sources.QUOTED}"):
         CometSettings.read([], {"COMET_DEFAULT_ROOMS": value})
