@@ -4,16 +4,26 @@ ChatClient waits for a server that is away, which is right for a program and wro
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from chatroom.commands.running import Fault
 from chatroom_client import ChatClient, Disconnected, Event, Reconnecting
 from common.masking import mask
 
+_REFUSED: Final = 1008
+_OTHER_FIELDS: Final = (
+    "name ",
+    "uid ",
+    "rooms ",
+)  # how the reason of a refusal begins that no other URL or token mends
+
 
 def new_client(url: str, *, name: str | None = None, uid: str | None = None, token: str | None = None) -> ChatClient:
-    """Return a client. Raises Fault for a URL that is none."""
+    """Return a client that logs nothing: the commands show its events. Raises Fault for a URL that is none."""
+    logging.getLogger("chatroom_client").addHandler(logging.NullHandler())  # otherwise Python prints the warnings
     try:
         return ChatClient(url, name=name, uid=uid, token=token)
     except ValueError as e:
@@ -31,9 +41,15 @@ async def entered(chat: ChatClient, url: str) -> AsyncIterator[AsyncIterator[Eve
         await asyncio.gather(_first(events, url), chat.__aenter__())
         yield events
     except Disconnected as e:
-        raise Fault(f"{mask(url)} does not let us in ({e}): check --url and --token") from None
+        raise Fault(f"{mask(url)} does not let us in ({e}){_hint(e)}") from None
     finally:
         await chat.close()
+
+
+def _hint(refusal: Disconnected) -> str:
+    """Return the options to check, or '' where the reason names the field at fault."""
+    named = refusal.code == _REFUSED and refusal.reason.startswith(_OTHER_FIELDS)
+    return "" if named else ": check --url and --token"
 
 
 async def _first(events: AsyncIterator[Event], url: str) -> None:

@@ -292,7 +292,7 @@ class ChatClient:
         try:
             handle(self, frame[1])
         except (AttributeError, KeyError, TypeError, ValueError) as e:
-            log.warning("A frame is malformed: %r in %.200s", e, text)
+            log.warning("A frame is malformed: %.200a in %.200a", e, text[:200])
             self._events.put(System(text))
 
     # -- one method for each frame type ------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ class ChatClient:
             or self._rooms.on_watch_error(ref, error)
             or self._history.on_error(ref, error)
         ):
-            log.warning("The server reports an error: %s, %s", payload["code"], payload["message"])
+            log.warning("The server reports an error: %.200a, %.200a", payload["code"], payload["message"])
 
     _HANDLERS: ClassVar[dict[str, Callable[["ChatClient", dict[str, Any]], None]]] = {
         "serverMessages": _on_server_messages,

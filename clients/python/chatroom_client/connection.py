@@ -116,7 +116,7 @@ class Connection:
                 max_size=MAX_FRAME_BYTES,
                 compression=None,
             ) as self._socket:
-                return await self._serve(self._socket)
+                return await self._serve_until_cancelled(self._socket)
         except ConnectionClosed as e:
             return _close_code(e)
         except (OSError, ValueError, WebSocketException) as e:
@@ -135,6 +135,16 @@ class Connection:
         if not self.hellos and not self._untried and status not in UNREACHABLE_STATUSES:
             raise Disconnected(status, reason) from None
         return ABNORMAL, reason
+
+    async def _serve_until_cancelled(self, socket: ClientConnection) -> tuple[int, str]:
+        """Serve. When the owner cancels, close with 1000: after an exception `connect` would close with 1011."""
+        try:
+            return await self._serve(socket)
+        except asyncio.CancelledError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await socket.close()
+            raise
 
     async def _serve(self, socket: ClientConnection) -> tuple[int, str]:
         """Read and write frames until the connection is lost. Return its close code and reason."""

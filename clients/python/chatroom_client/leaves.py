@@ -88,7 +88,7 @@ class LeaveRequests:
         if error.retriable or isinstance(error, Internal):
             self._held.append(request)
         else:
-            log.warning("The server refused to let this client leave %s: %s", request.room, error.message)
+            log.warning("The server refused to let this client leave %.200a: %.200a", request.room, error.message)
             request.end(error)
         return True
 

@@ -204,7 +204,7 @@ class FollowedRooms:
                 joining.set_exception(answer)
 
     def _join_later(self, room: FollowedRoom) -> None:
-        log.warning("A message of %s is missing behind %s; the room is joined again", room.room, room.position)
+        log.warning("A message of %.200a is missing behind %s; the room is joined again", room.room, room.position)
         self._pace.pause()
 
     def _put(self, events: Iterable[Event]) -> None:

@@ -27,6 +27,7 @@ from testbed.redis_server import RedisServer
 from testbed.service import CometProgram
 from tests.support.commands import Following, chatroom
 from tests.support.open_store import open_store
+from tests.support.scripted_server import scripted_server
 
 ROOM = "lobby"
 HOME, REST_OF_LINE, BELOW = "\x1b[H", "\x1b[K", "\x1b[J"  # of a terminal: where to go, what to clear
@@ -85,6 +86,24 @@ def test_nothing_that_others_wrote_acts_on_the_terminal(comet: CometProgram, gua
     assert json.loads(line)["content"] == f"hi\r\n{hostile}"
 
 
+async def test_tail_prints_no_log_line_of_its_client() -> None:
+    """The client warns of each malformed frame. `tail` shows its text as that of an operator, and nothing else."""
+    async with scripted_server() as server:
+        tailing = asyncio.create_task(
+            asyncio.to_thread(chatroom, "tail", ROOM, "-n0", "--url", server.url, check=False)
+        )
+        peer = await server.accept()
+        await peer.let_in()
+        malformed = {"roomId": ROOM, "onlineCount": 1, "users": ["\u202e\x9b31m"]}
+        await peer.text(json.dumps({"type": "presence", "payload": malformed}, ensure_ascii=False))
+        await peer.say("error", code="\u202e", message="\x9b31m")
+        await peer.close(1008)
+        done = await tailing
+    assert (done.returncode, done.stdout.count("\n"), done.stderr.count("\n")) == (1, 1, 1)
+    assert not ACTING.search(done.stdout.rstrip("\n") + done.stderr.rstrip("\n"))
+    assert "1008 as scripted): check --url and --token" in done.stderr
+
+
 def test_tail_shows_each_message_once_over_a_restart(comet: CometProgram, guard: Guard) -> None:
     """And tells on standard error that the connection was lost. A history longer than a page is whole."""
     many = "\n".join(f"m{i}" for i in range(150))
@@ -135,6 +154,7 @@ def test_the_same_ref_is_stored_once_and_a_refusal_is_one_line(comet: CometProgr
         (["send", "r" * 129, "hi"], "not sent: roomId must be a string of 1 to 128 characters without spaces"),
         (["send", ROOM, "other", "--uid", "u1", "--ref", "mine"], "not sent: ref was used for other contents before"),
         (["send", ROOM, "hi", "--uid", "a\u200bb"], "1008 uid holds U+200B ZERO WIDTH SPACE at position 2"),
+        (["send", ROOM, "hi", "--name", "\u202ex"], "1008 name holds U+202E RIGHT-TO-LEFT OVERRIDE at position 1"),
         (["send", ROOM, ""], "not sent: content must be a string that is not empty"),
         (["tail", "no room"], "can't follow no room: roomId holds U+0020 SPACE"),
         (["tail", "no\x1b[2Jroom"], "can't follow no␛[2Jroom: roomId holds U+001B (a control character)"),
@@ -142,6 +162,7 @@ def test_the_same_ref_is_stored_once_and_a_refusal_is_one_line(comet: CometProgr
         done = chatroom(*arguments, *at, check=False)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
         assert told in done.stderr
+        assert "--token" not in done.stderr, "the URL and the token are right"
 
 
 @pytest.mark.parametrize("command", [["send", ROOM, "hi"], ["tail", ROOM]])

@@ -4,6 +4,7 @@ The latter is in tests/conformance/client.json.
 """
 
 import asyncio
+import json
 import logging
 from typing import Any
 
@@ -27,6 +28,9 @@ from chatroom_client import (
 from testbed.ports import free_port
 from tests.integration.clients.python.in_room import QUICK, TIMEOUT_S, in_room
 from tests.support.scripted_server import ScriptedServer, scripted_server
+
+# U+202E turns the order of the text around, U+009B begins a control sequence.
+HOSTILE = "\u202e\x9b31m" + "x" * 500
 
 
 async def until(chat: ChatClient, kind: type[Event]) -> tuple[list[Event], Any]:
@@ -292,3 +296,65 @@ def test_what_is_no_websocket_url_is_refused(url: str) -> None:
 @pytest.fixture(autouse=True)
 def _quiet_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
+
+
+# -- the end of the context ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [None, RuntimeError, asyncio.CancelledError])
+async def test_the_end_of_the_context_closes_with_1000(
+    server: ScriptedServer, fault: type[BaseException] | None
+) -> None:
+    """The end of the block, an exception and a cancellation are the owner's close, and no fault of the connection."""
+
+    async def program() -> None:
+        async with ChatClient(server.url, **QUICK):
+            if fault is not None:
+                raise fault
+
+    running = asyncio.create_task(program())
+    peer = await server.accept()
+    await asyncio.wait([running], timeout=TIMEOUT_S)
+    async with asyncio.timeout(TIMEOUT_S):
+        await peer.connection.wait_closed()
+    assert peer.connection.close_code == 1000
+    assert running.cancelled() == (fault is asyncio.CancelledError)
+    assert running.cancelled() or isinstance(running.exception(), fault or type(None))
+
+
+async def test_a_close_does_not_wait_for_a_server_that_reads_nothing(server: ScriptedServer) -> None:
+    """The close frame stands behind megabytes that the server does not take."""
+    async with in_room(server) as (chat, peer):
+        peer.connection.transport.pause_reading()
+        sends = [asyncio.create_task(chat.send("r", "x" * 1_000_000)) for _ in range(30)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await chat.close()
+        assert all(isinstance(one, Disconnected) for one in await asyncio.gather(*sends, return_exceptions=True))
+        peer.cut()
+
+
+# -- the log ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("presence", {"roomId": "r", "onlineCount": 1, "users": [HOSTILE]}),
+        ("error", {"code": HOSTILE, "message": HOSTILE}),
+    ],
+)
+async def test_log_lines_hold_no_text_that_acts_on_a_terminal(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture, kind: str, payload: dict[str, Any]
+) -> None:
+    """A server's text stands in a log line as ASCII, and is cut."""
+    caplog.set_level(logging.WARNING)
+    async with in_room(server) as (chat, peer):
+        await peer.text(json.dumps({"type": kind, "payload": payload}, ensure_ascii=False))
+        await peer.deliver(1)
+        await until(chat, Message)
+    [line] = [one.getMessage() for one in caplog.records if one.name == "chatroom_client"]
+    assert line.isascii()
+    assert line.isprintable()
+    assert "\\u202e" in line
+    assert len(line) < 500

@@ -87,3 +87,15 @@ async def test_a_leave_that_is_refused_for_good_raises() -> None:
     assert rig.leaves.on_error(rig.connection.sent[0]["ref"], Forbidden("no"))
     with pytest.raises(Forbidden):
         await asyncio.wait_for(task, 10)
+
+
+async def test_the_log_line_of_a_refused_leave_is_ascii(caplog: pytest.LogCaptureFixture) -> None:
+    """The server's reason could act on a terminal."""
+    rig = Rig()
+    leaving = await rig.leaving("r\u202e")
+    rig.leaves.on_error(rig.connection.sent[0]["ref"], Forbidden("\x9b31m" + "x" * 500))
+    with pytest.raises(Forbidden):
+        await leaving
+    assert caplog.messages[0].isascii()
+    assert caplog.messages[0].isprintable()
+    assert len(caplog.messages[0]) < 500
