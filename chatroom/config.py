@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common import sources
-from common.config import SharedSettings
+from common.config import SharedSettings, checked_brokers
 from common.errors import SettingError
 
 # An embedded server gets only what any program needs: Tansu, for one, would read its options from more.
@@ -57,14 +57,29 @@ def redis_url(options: Options) -> str:
     return SharedSettings.read(argv, service_environ(options)).redis_url.get_secret_value()
 
 
-def secret_named(name: str) -> str | None:
-    """Return the secret in the file that a variable names, or None where it is not set. Raises SettingError."""
-    if name not in os.environ:
-        return None
+def settled(value: str | None, origin: str, name: str, *, secret: bool) -> str | None:
+    """Return an option's value by the rules of the services' settings, or None. Raises SettingError.
+
+    `origin` is the flag or `name`, the option's name in the environment. Without a flag, a secret may stand in a file.
+    """
+    source = {} if value is None else {name: (value, origin)}
+    file = f"{name}_FILE"
+    if secret and (value is None or origin == name) and file in os.environ:
+        source[name + sources.FILE] = os.environ[file], file
+    values, faults = sources.settle(source, [name] if secret else [])
+    for fault in faults.values():
+        raise SettingError(f"bad setting {fault}")
+    found = values[name][0] if name in values else None
+    if found is not None and name == SharedSettings.env_name("kafka_brokers"):
+        _check_brokers(found, origin)
+    return found
+
+
+def _check_brokers(value: str, origin: str) -> None:
     try:
-        return sources.secret_of(sources.stripped(os.environ[name]))
+        checked_brokers(value)
     except ValueError as e:
-        raise SettingError(f"bad setting {name}: {e}") from None
+        raise SettingError(f"bad setting {origin}: {e}") from None
 
 
 def server_environ() -> dict[str, str]:

@@ -85,12 +85,7 @@ class SharedSettings(BaseModel):
     @field_validator("kafka_brokers")
     @classmethod
     def _check_brokers(cls, value: str) -> str:
-        if "@" in value:
-            raise ValueError(f"each broker must be {ADDRESS_FORM}, without a user or a password")
-        for broker in value.split(","):
-            if not _BROKER.fullmatch(broker.strip()):
-                raise ValueError(f"{broker.strip()!r} is not {ADDRESS_FORM}")
-        return value
+        return checked_brokers(value)
 
     @classmethod
     def load(cls, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Self:
@@ -166,6 +161,16 @@ def _checked(cls: type[_S], values: Mapping[str, str], origins: Mapping[str, str
     if faults:
         raise SettingError(mask("\n".join(faults)))
     return settings
+
+
+def checked_brokers(value: str) -> str:
+    """Return Kafka's brokers if they are addresses. Raises ValueError, which shows no password."""
+    if "@" in value:
+        raise ValueError(f"each broker must be {ADDRESS_FORM}, without a user or a password")
+    for broker in value.split(","):
+        if not _BROKER.fullmatch(broker.strip()):
+            raise ValueError(f"{broker.strip()!r} is not {ADDRESS_FORM}")
+    return value
 
 
 def flag(field: str) -> str:

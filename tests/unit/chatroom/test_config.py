@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chatroom.config import Options, redis_url, secret_named, service_environ, with_environ
+from chatroom.config import Options, redis_url, service_environ, settled, with_environ
 from common.errors import SettingError
 
 
@@ -44,10 +44,14 @@ def test_the_services_redis_is_known_with_its_password(monkeypatch: pytest.Monke
 
 def test_commands_read_a_secrets_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As the services do; a fault names the variable."""
-    assert secret_named("CHATROOM_TOKEN_FILE") is None
+
+    def token() -> str | None:
+        return settled(None, "--token", "CHATROOM_TOKEN", secret=True)
+
+    assert token() is None
     (tmp_path / "token").write_text("a.b.c\n")
     monkeypatch.setenv("CHATROOM_TOKEN_FILE", f"{tmp_path / 'token'}\n")
-    assert secret_named("CHATROOM_TOKEN_FILE") == "a.b.c"
+    assert token() == "a.b.c"
     monkeypatch.setenv("CHATROOM_TOKEN_FILE", "/nowhere")
     with pytest.raises(SettingError, match="CHATROOM_TOKEN_FILE: can't read the file /nowhere"):
-        secret_named("CHATROOM_TOKEN_FILE")
+        token()
