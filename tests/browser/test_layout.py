@@ -61,8 +61,8 @@ async def test_no_input_breaks_the_layout(comet: CometProgram, open_window: Open
     await window.page.go_back()
     await expect(window.page.get_by_role("heading", name=ROOMS[0])).to_be_attached()
     async with ChatClient(comet.url, name=RTL_NAME, rooms=[ROOMS[0]]) as other:
-        await other.send(ROOMS[0], "hello")
-        await expect(window.message("hello")).to_be_attached()
+        await other.send(ROOMS[0], f"hello, {screen}")  # the room is that of all screens
+        await expect(window.message(f"hello, {screen}")).to_be_attached()
         await expect(window.page.locator("#people-list li")).to_have_count(3)
         await look_into_drawers(window, "names")
     for name, text in TEXTS.items():
