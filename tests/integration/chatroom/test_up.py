@@ -62,7 +62,7 @@ def test_what_it_starts_may_open_as_many_files_as_the_user_may(make_up: UpMaker)
     stack = make_up(program=lowered)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     started = dict(re.findall(r"^up +\| (\w+) started \(pid (\d+)\)", "\n".join(stack.lines), re.MULTILINE))
-    assert started.keys() | {"kafka"} == {"redis", "kafka", "comet", "logic", "job"}  # with Apache's, Kafka is not its own
+    assert started.keys() | {"kafka"} == {"redis", "kafka", "comet", "logic", "job"}  # Kafka may be another's
     for name, pid in started.items():
         assert psutil.Process(int(pid)).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard), name
 
