@@ -14,7 +14,7 @@ LAG = Gauge(
     "Records of a partition that Kafka has and Job has not finished; one Job shows each partition, assigned or not",
     ["partition"],
 )
-UNREAD = Gauge("job_kafka_partitions_unread", "Partitions of the topic that no consumer of the group has, as far as Kafka says")
+UNREAD = Gauge("job_kafka_partitions_unread", "Partitions of the topic that no consumer has, as far as Kafka says")
 COMMITS = Counter("job_commits_total", "Commits of offsets, by outcome", ["result"])
 COMMITTED, NOT_COMMITTED = COMMITS.labels("success"), COMMITS.labels("failed")
 FULL = Counter(
