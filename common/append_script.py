@@ -94,7 +94,7 @@ class AppendScript:
 
 
 def digest_of(contents: list[bytes]) -> str:
-    """Return what tells an append's contents (JSON, which holds no line end) from others under the same ref."""
+    """Return what tells contents (JSON, which holds no line end) from others under the same ref."""
     return hashlib.blake2b(b"\n".join(contents), digest_size=DIGEST_BYTES).hexdigest()
 
 

@@ -5,13 +5,10 @@ be answered as a success and reach nobody. A digest in Redis, kept as long as th
 A push needs only Kafka: while Redis is away or refuses, refs are not compared.
 """
 
-import hashlib
-
 from common import keys, redis_client
+from common.append_script import digest_of
 from common.errors import RefReused, Unavailable
 from logic.redis_watch import RedisWatch, ask
-
-DIGEST_BYTES = 8  # of contents: they only have to differ from others under the same ref
 
 
 class PushRefs:
@@ -24,7 +21,7 @@ class PushRefs:
 
     async def claim(self, push_id: str, contents: bytes) -> None:
         """Keep what the push of this id holds; raise RefReused if it held something else within the window."""
-        digest = hashlib.blake2b(contents, digest_size=DIGEST_BYTES).hexdigest()
+        digest = digest_of([contents])
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(keys.push(push_id), digest, ex=self._window_s, nx=True)
         pipeline.get(keys.push(push_id))
